@@ -1,0 +1,1 @@
+//! A gateway binary of one's own, with one's own plugin.

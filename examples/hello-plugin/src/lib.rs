@@ -1,0 +1,1 @@
+//! The template of a plugin: greets in a response header.
