@@ -1,2 +1,7 @@
-//! Starts the gateway.
-fn main() {}
+//! Starts the gateway; a binary with plugins of its own looks the same, see `examples/custom-gateway`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vllm_gateway::main()
+}

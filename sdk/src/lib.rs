@@ -1,3 +1,49 @@
 //! What a plugin of vllm-gateway is written against: the filter trait, the exchange, the engine.
+//!
+//! A plugin is one [`Filter`] with options. It runs on the request and may hand back a [`ResponseFilter`], a
+//! small object that follows this one exchange to its end and is told of that end exactly once, whatever it
+//! was. [`register!`] makes it known by name; `gateway.toml` decides where it stands and with which options.
+//!
+//! The plugins that come with the gateway are written against this crate and nothing else.
 
+mod apps;
+mod body;
+pub mod decode;
+mod error;
+mod events;
+mod exchange;
+mod facts;
+mod filter;
+mod mask;
+mod options;
+mod pipeline;
+mod plugin;
+mod records;
+mod answer;
+mod reply;
+mod response;
+mod routes;
+mod target;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+
+pub use apps::{Apps, Consumer, Lookup, NoApps};
+pub use async_trait::async_trait;
+pub use body::{BodyBudget, BodyLimits, IncomingBody, RequestBody};
+pub use bytes::Bytes;
+pub use error::{Api, Error};
+pub use events::Event;
+pub use exchange::{Exchange, Incoming};
+pub use facts::{Facts, Tokens};
+pub use filter::{Fact, Filter, Flow, ResponseFilter, Wants};
+pub use options::{DurationText, SecretError, SecretRef, SizeText};
+pub use pipeline::{Pipeline, Step};
+pub use plugin::{BuildCx, BuildError, Built, PluginDef, Plugin, Services, plugin_named, plugins};
+pub use records::{NoRecords, RecordSink, Ticket};
+pub use answer::{AnswerReader, Fingerprint};
+pub use reply::{Head, Reply};
+pub use response::{BrokenOff, Deadlines, ResponseBody};
+pub use routes::{Answer, ModelPlace, Route, routes};
+pub use target::{ModelOffer, Target};
 pub use vllm_gateway_record::{Outcome, Record, TokenSource};
+pub use {http, inventory, jiff, serde, toml};

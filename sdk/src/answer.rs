@@ -1,0 +1,147 @@
+//! Reads an answer on its way for its usage and its end, and hides what the client did not ask for.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use vllm_gateway_wire::{
+    sse::{Hide, Kind, StreamPlan, StreamReader, UsageKind},
+    unary::{BodyReader, usage_of_metadata},
+    usage::Usage,
+};
+
+use crate::{Answer, TokenSource, Tokens};
+
+/// What the streams of one endpoint carry as `system_fingerprint`, once one has been seen.
+#[derive(Debug, Default)]
+pub struct Fingerprint(ArcSwapOption<Bytes>);
+
+impl Fingerprint {
+    /// The raw JSON value.
+    #[must_use]
+    pub fn get(&self) -> Option<Bytes> {
+        self.0.load().as_deref().cloned()
+    }
+
+    /// Forgets it: another server may answer at that address now.
+    pub fn forget(&self) {
+        self.0.store(None);
+    }
+
+    fn learn(&self, seen: &Bytes) {
+        if self.0.load().as_deref() != Some(seen) {
+            self.0.store(Some(Arc::new(seen.clone())));
+        }
+    }
+}
+
+/// Reads one answer, chunk by chunk.
+pub struct AnswerReader {
+    form: Form,
+    /// The route's streams end with an event that says so.
+    terminated: bool,
+}
+
+enum Form {
+    Stream(Box<StreamReader>, Arc<Fingerprint>),
+    Whole(BodyReader),
+    /// Its usage stood in the head, or it has none.
+    Known(Option<Usage>),
+}
+
+impl AnswerReader {
+    /// For a stream of events.
+    #[must_use]
+    pub fn stream(answer: Answer, hide: Hide, several: bool, fingerprint: Arc<Fingerprint>) -> Self {
+        let kind = match answer {
+            Answer::Responses => Kind::Responses,
+            Answer::Messages => Kind::Messages,
+            Answer::Completion | Answer::Unary | Answer::Uncounted | Answer::Models => Kind::OpenAi,
+        };
+        let plan = StreamPlan { kind, hide, several, fingerprint: fingerprint.get() };
+        Self { form: Form::Stream(Box::new(StreamReader::new(plan)), fingerprint), terminated: true }
+    }
+
+    /// For an answer in one piece; `metadata` is the header that describes embeddings sent as bytes.
+    #[must_use]
+    pub fn whole(answer: Answer, metadata: Option<&[u8]>) -> Self {
+        let form = match (answer, metadata) {
+            (Answer::Uncounted | Answer::Models, _) => Form::Known(None),
+            (_, Some(metadata)) => Form::Known(usage_of_metadata(metadata)),
+            (_, None) => Form::Whole(BodyReader::new()),
+        };
+        Self { form, terminated: false }
+    }
+
+    /// Reads a chunk; gives what of it, and of what was held before, goes to the client now.
+    pub(crate) fn push(&mut self, chunk: &Bytes) -> Bytes {
+        match &mut self.form {
+            Form::Stream(reader, _) => reader.push(chunk),
+            Form::Whole(reader) => {
+                reader.push(chunk);
+                chunk.clone()
+            }
+            Form::Known(_) => chunk.clone(),
+        }
+    }
+
+    /// Gives what is still held, at the end of what the upstream sent.
+    pub(crate) fn finish(&mut self) -> Bytes {
+        match &mut self.form {
+            Form::Stream(reader, _) => reader.finish(),
+            Form::Whole(_) | Form::Known(_) => Bytes::new(),
+        }
+    }
+
+    /// Whether the answer is a stream of events.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.form, Form::Stream(..))
+    }
+
+    /// Whether it is whole only after an event that says so.
+    pub(crate) fn needs_terminator(&self) -> bool {
+        self.terminated
+    }
+
+    /// Whether that event went by.
+    pub(crate) fn saw_terminator(&self) -> bool {
+        matches!(&self.form, Form::Stream(reader, _) if reader.saw_terminator())
+    }
+
+    /// Whether vLLM told of an error in the stream.
+    pub(crate) fn saw_error(&self) -> bool {
+        matches!(&self.form, Form::Stream(reader, _) if reader.saw_error())
+    }
+
+    /// What was counted so far. Keeps what was learned of the endpoint, too.
+    pub(crate) fn tokens(&mut self) -> Tokens {
+        let (usage, source) = match &mut self.form {
+            Form::Stream(reader, fingerprint) => {
+                if let Some(seen) = reader.fingerprint() {
+                    fingerprint.learn(seen);
+                }
+                stream_tokens(reader)
+            }
+            Form::Whole(reader) => (reader.usage(), TokenSource::Usage),
+            Form::Known(usage) => (*usage, TokenSource::Usage),
+        };
+        usage.map_or_else(Tokens::default, |usage| Tokens { usage, source })
+    }
+}
+
+fn stream_tokens(reader: &StreamReader) -> (Option<Usage>, TokenSource) {
+    match reader.usage() {
+        (usage, UsageKind::Final) => (usage, TokenSource::Usage),
+        (usage, UsageKind::Running) => (usage, TokenSource::Partial),
+        (begun, UsageKind::None) => {
+            // Responses and messages have no running usage: their events are the best there is.
+            let events = reader.delta_events();
+            if events == 0 && begun.is_none() {
+                return (None, TokenSource::None);
+            }
+            let begun = begun.unwrap_or_default();
+            let total = begun.prompt.map(|prompt| prompt + events);
+            (Some(Usage { completion: Some(events), total, ..begun }), TokenSource::Estimated)
+        }
+    }
+}

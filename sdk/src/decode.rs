@@ -1,0 +1,226 @@
+//! Turns a table of `gateway.toml` into an options struct, and reports every problem in it with its place.
+//!
+//! Serde stops at the first error. Here the entry at fault is taken out and the rest is tried again, until it
+//! decodes or nothing is left to take out; so one run tells all. That needs the place of each error, which
+//! serde loses in `flatten`, `untagged` and `tag`: option structs do without these three.
+
+use std::{borrow::Cow, ops::Range};
+
+use serde::{Deserialize, de::DeserializeOwned};
+use toml::{Spanned, de::DeValue};
+
+/// A value of `gateway.toml` with the places of all its parts, borrowed from the text of the file.
+pub type Value<'t> = Spanned<DeValue<'t>>;
+
+/// Something wrong in a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it is, in bytes of the file; `None` means the value as a whole.
+    pub span: Option<Range<usize>>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Further problems in one table are not worth the time: nobody reads them.
+const ENOUGH: usize = 64;
+
+/// A span that no file has: it marks a value that stands in for a missing one.
+const STAND_IN: Range<usize> = usize::MAX..usize::MAX;
+
+/// Decodes a value and collects all its problems.
+///
+/// There is a value only if there are no problems.
+pub fn decode<T: DeserializeOwned>(value: &Value<'_>) -> (Option<T>, Vec<Problem>) {
+    let mut rest = value.clone();
+    let mut problems: Vec<Problem> = Vec::new();
+    let mut taken = Vec::new();
+    while problems.len() < ENOUGH {
+        let error = match T::deserialize(toml::de::ValueDeserializer::from(rest.clone())) {
+            Ok(decoded) => return (problems.is_empty().then_some(decoded), problems),
+            Err(error) => error,
+        };
+        let span = error.span();
+        if span == Some(STAND_IN) {
+            // Nothing fits in the place of the missing value, so the table that lacks it goes as a whole.
+            let holder = path_to(&rest, &STAND_IN).map(|mut path| {
+                path.pop();
+                path
+            });
+            match holder {
+                Some(path) if take_out(&mut rest, &path) => continue,
+                _ => return (None, problems),
+            }
+        }
+        let path = span.as_ref().and_then(|span| path_to(&rest, span)).unwrap_or_default();
+        if let Some(field) = missing_field(error.message()) {
+            let known = taken.iter().any(|(table, key)| *table == path && key == field);
+            if !known {
+                problems.push(problem(&error));
+            }
+            if stand_in(&mut rest, &path, field) {
+                continue;
+            }
+        } else {
+            let found = problem(&error);
+            if !problems.contains(&found) {
+                problems.push(found);
+            }
+        }
+        if !take_out(&mut rest, &path) {
+            return (None, problems);
+        }
+        if let Some((last, table)) = path.split_last() {
+            taken.push((table.to_vec(), last.clone()));
+        }
+    }
+    (None, problems)
+}
+
+/// The known word that this one was probably meant to be.
+pub fn near_miss<'a>(word: &str, among: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let simple = |word: &str| word.to_lowercase().replace('-', "_");
+    let word = simple(word);
+    let allowed = (word.chars().count() / 3).max(1);
+    among
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(&word, &simple(known)), known))
+        .filter(|(distance, known)| *distance <= allowed && *distance < known.chars().count())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// The place of a part of a value: keys of tables and indices of arrays lead to it.
+///
+/// Where the path goes on beyond what is there, the place of the last part that is; `None` if its first step
+/// leads nowhere.
+pub fn span_of(value: &Value<'_>, path: &[String]) -> Option<Range<usize>> {
+    let mut here = value;
+    let mut found = None;
+    for step in path {
+        let Some(next) = child(here, step) else { break };
+        found = Some(next.span());
+        here = next;
+    }
+    found
+}
+
+fn child<'v, 't>(value: &'v Value<'t>, step: &str) -> Option<&'v Value<'t>> {
+    match value.get_ref() {
+        DeValue::Table(table) => table.get(step),
+        DeValue::Array(array) => array.get(step.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+fn child_mut<'v, 't>(value: &'v mut Value<'t>, step: &str) -> Option<&'v mut Value<'t>> {
+    match value.get_mut() {
+        DeValue::Table(table) => table.get_mut(step),
+        DeValue::Array(array) => array.get_mut(step.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+/// The way to the innermost entry whose key or value has this place. The value itself has the empty path.
+fn path_to(value: &Value<'_>, span: &Range<usize>) -> Option<Vec<String>> {
+    let below = |step: String, part: &Value<'_>, key: Option<Range<usize>>| {
+        let deeper = path_to(part, span).or_else(|| (key.as_ref() == Some(span)).then(Vec::new))?;
+        Some([vec![step], deeper].concat())
+    };
+    let inside = match value.get_ref() {
+        DeValue::Table(table) => {
+            table.iter().find_map(|(key, part)| below(key.get_ref().to_string(), part, Some(key.span())))
+        }
+        DeValue::Array(array) => {
+            array.iter().enumerate().find_map(|(index, part)| below(index.to_string(), part, None))
+        }
+        _ => None,
+    };
+    inside.or_else(|| (value.span() == *span).then(Vec::new))
+}
+
+/// Takes an entry out; `false` if it is the value itself, or not there.
+fn take_out(value: &mut Value<'_>, path: &[String]) -> bool {
+    let Some((last, table)) = path.split_last() else { return false };
+    let Some(holder) = table.iter().try_fold(value, |here, step| child_mut(here, step)) else { return false };
+    match holder.get_mut() {
+        DeValue::Table(table) => table.remove(last.as_str()).is_some(),
+        DeValue::Array(array) => match last.parse::<usize>() {
+            Ok(index) if index < array.len() => {
+                array.remove(index);
+                true
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Puts something in the place of a missing field, so that the fields after it are looked at too.
+fn stand_in(value: &mut Value<'_>, path: &[String], field: &str) -> bool {
+    let Some(holder) = path.iter().try_fold(value, |here, step| child_mut(here, step)) else { return false };
+    let DeValue::Table(table) = holder.get_mut() else { return false };
+    let nothing = Spanned::new(STAND_IN, DeValue::String(Cow::Borrowed("")));
+    table.insert(Spanned::new(STAND_IN, Cow::Owned(field.to_owned())), nothing).is_none()
+}
+
+fn missing_field(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
+}
+
+/// Says what serde says, in the words of a TOML file.
+fn problem(error: &toml::de::Error) -> Problem {
+    let message = error.message().trim_end();
+    let (message, hint) = unknown(message).unwrap_or_else(|| (plain(message), None));
+    Problem { span: error.span(), message, hint }
+}
+
+/// "unknown field `x`, expected `a` or `b`", with a guess at what was meant.
+fn unknown(message: &str) -> Option<(String, Option<String>)> {
+    let (what, rest) = message
+        .strip_prefix("unknown field `")
+        .map(|rest| ("field", rest))
+        .or_else(|| Some(("value", message.strip_prefix("unknown variant `")?)))?;
+    // The last one: the word itself may hold anything.
+    let (word, known) = rest.rsplit_once("`, expected ").or_else(|| rest.rsplit_once("`, there are no "))?;
+    let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+    let said = format!("unknown {what} `{}`", word.escape_debug());
+    if let Some(meant) = near_miss(word, known.iter().copied()) {
+        return Some((format!("{said}, did you mean `{meant}`?"), None));
+    }
+    let hint = match (known.as_slice(), what) {
+        ([], _) => "nothing can be set here".to_owned(),
+        (known, "field") => format!("known here: {}", known.join(", ")),
+        (known, _) => format!("one of: {}", known.join(", ")),
+    };
+    Some((said, Some(hint)))
+}
+
+/// "invalid type: map, expected u32" in the words of TOML instead of Rust's.
+fn plain(message: &str) -> String {
+    let split = message.strip_prefix("invalid ").and_then(|rest| rest.rsplit_once(", expected "));
+    let Some((found, expected)) = split else { return message.to_owned() };
+    let found = found.strip_prefix("type: ").or_else(|| found.strip_prefix("value: ")).unwrap_or(found);
+    let found = match found {
+        "map" => "a table".to_owned(),
+        "sequence" => "an array".to_owned(),
+        other => other.to_owned(),
+    };
+    let expected = match expected {
+        "a map" => "a table",
+        "a sequence" => "an array",
+        "a boolean" => "true or false",
+        "f32" | "f64" => "a number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more, that is not too large",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number that is not too large",
+        other if other.starts_with("a nonzero ") => "a whole number, 1 or more, that is not too large",
+        other if other.starts_with("struct ") => "a table",
+        other if other.starts_with("enum ") || other.starts_with("string or table") => "a string",
+        other => other,
+    };
+    format!("expected {expected}, found {found}")
+}
+
+#[cfg(test)]
+mod tests;

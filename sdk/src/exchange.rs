@@ -1,0 +1,329 @@
+//! One request on its way through the gateway. It always has exactly one owner: dropping it ends it.
+
+use std::{
+    net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header, request::Parts};
+use vllm_gateway_wire::{
+    multipart::FormReader,
+    peek::{FieldValue, Peek},
+};
+
+use crate::{
+    BodyLimits, Consumer, Error, Facts, Head, IncomingBody, ModelPlace, Outcome, Reply, RequestBody,
+    ResponseFilter, Route, Target, Tokens, Wants,
+    body::{self, Judge},
+    events::EventReader,
+};
+
+/// What an exchange begins with.
+pub struct Incoming {
+    /// The request's head.
+    pub head: Parts,
+    /// Its body, not yet read.
+    pub body: IncomingBody,
+    /// The bounds of the body.
+    pub limits: Arc<BodyLimits>,
+    /// The route of its path.
+    pub route: &'static Route,
+    /// The pipeline it goes through.
+    pub pipeline: Option<Arc<str>>,
+    /// The client's address.
+    pub client_ip: IpAddr,
+    /// `x-request-id`.
+    pub request_id: String,
+}
+
+/// One request and its response.
+///
+/// It is owned by the handler's future and then by the response's body. Whoever drops it, and why ever, ends it:
+/// every [`ResponseFilter`] is then told, once.
+pub struct Exchange {
+    head: Parts,
+    body: Body,
+    limits: Arc<BodyLimits>,
+    route: &'static Route,
+    facts: Facts,
+    watchers: Vec<Box<dyn ResponseFilter>>,
+    wants: Wants,
+    events: Option<Box<EventReader>>,
+    end: Option<Outcome>,
+}
+
+enum Body {
+    Unread(IncomingBody),
+    /// Being read, or reading it failed.
+    Gone,
+    Read(RequestBody),
+}
+
+impl Exchange {
+    /// An exchange that begins now.
+    #[must_use]
+    pub fn new(incoming: Incoming) -> Self {
+        let Incoming { head, body, limits, route, pipeline, client_ip, request_id } = incoming;
+        let facts = Facts::new(&head, request_id, client_ip, pipeline);
+        Self {
+            head,
+            body: Body::Unread(body),
+            limits,
+            route,
+            facts,
+            watchers: Vec::new(),
+            wants: Wants::Nothing,
+            events: None,
+            end: None,
+        }
+    }
+
+    /// The request's head: method, URI and headers as the client sent them.
+    #[must_use]
+    pub fn request(&self) -> &Parts {
+        &self.head
+    }
+
+    /// The route of the request.
+    #[must_use]
+    pub fn route(&self) -> &'static Route {
+        self.route
+    }
+
+    /// What is known so far.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The whole body. Whoever asks first makes the gateway read it; so authenticate before you ask.
+    pub async fn body(&mut self) -> Result<&RequestBody, Error> {
+        if let Body::Unread(_) = self.body {
+            let Body::Unread(incoming) = std::mem::replace(&mut self.body, Body::Gone) else {
+                return Err(Error::internal());
+            };
+            let judge = self.judge()?;
+            let declared = self.head.headers.get(header::CONTENT_LENGTH);
+            let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+            let read = &mut self.facts.request_bytes;
+            self.body = Body::Read(body::read(incoming, judge, declared, &self.limits, read).await?);
+            self.look_into_body()?;
+        }
+        match &self.body {
+            Body::Read(body) => Ok(body),
+            Body::Unread(_) | Body::Gone => Err(Error::invalid("the request body could not be read")),
+        }
+    }
+
+    /// The model that the request names; `None` where it is absent, null or empty. Reads the body on first use.
+    pub async fn model(&mut self) -> Result<Option<&str>, Error> {
+        if self.route.model != ModelPlace::None {
+            self.body().await?;
+        }
+        Ok(self.facts.model.as_deref())
+    }
+
+    /// Says who the request acts for.
+    pub fn set_consumer(&mut self, consumer: Arc<Consumer>) {
+        self.facts.consumer = Some(consumer);
+    }
+
+    /// Says which model is meant by a request that names none.
+    pub fn set_model(&mut self, model: &str) {
+        self.facts.model = Some(model.to_owned());
+    }
+
+    /// Says where the request goes. Refused if its consumer may not use the model that it names.
+    pub fn route_to(&mut self, target: Target) -> Result<(), Error> {
+        let model = self.facts.model.as_deref().unwrap_or_default();
+        if self.facts.consumer.as_ref().is_some_and(|consumer| !consumer.may_use(model)) {
+            return Err(Error::model_not_allowed());
+        }
+        self.facts.target = Some(target);
+        Ok(())
+    }
+
+    fn judge(&self) -> Result<Judge, Error> {
+        let kind = self.head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let essence = kind.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+        if self.route.model == ModelPlace::Form {
+            let wanted = "this route takes multipart/form-data with a boundary";
+            if !essence.eq_ignore_ascii_case(b"multipart/form-data") {
+                return Err(Error::unsupported_media_type(wanted));
+            }
+            let kind = std::str::from_utf8(kind).map_err(|_| Error::unsupported_media_type(wanted))?;
+            let reader = FormReader::new(kind).map_err(|e| Error::invalid(e.to_string()))?;
+            return Ok(Judge::Form(Box::new(reader)));
+        }
+        if !essence.eq_ignore_ascii_case(b"application/json") {
+            return Err(Error::unsupported_media_type("this route takes application/json"));
+        }
+        Ok(Judge::Json(Box::new(Peek::new())))
+    }
+
+    fn look_into_body(&mut self) -> Result<(), Error> {
+        let Body::Read(body) = &self.body else { return Ok(()) };
+        let (field, stream) = match (body.json(), body.form()) {
+            (Some(json), _) => (json.model.as_ref(), json.stream),
+            (_, Some(form)) => (form.model.as_ref(), form.streams()),
+            (None, None) => (None, false),
+        };
+        self.facts.stream = stream;
+        match field.map(|field| &field.value) {
+            Some(FieldValue::Other) => Err(Error::invalid("`model` must be a string").param("model")),
+            Some(FieldValue::Text(model)) => {
+                self.facts.model = Some(model.clone());
+                Ok(())
+            }
+            Some(FieldValue::Null | FieldValue::Empty) | None => Ok(()),
+        }
+    }
+}
+
+/// The engine's side: what the gateway does with an exchange, and filters do not.
+impl Exchange {
+    pub(crate) fn watch(&mut self, watcher: Box<dyn ResponseFilter>) {
+        self.wants = self.wants.max(watcher.wants());
+        self.watchers.push(watcher);
+    }
+
+    /// The last moment before an upstream is called. An error refuses the request.
+    pub fn before_upstream(&mut self) -> Result<(), Error> {
+        let Self { watchers, facts, .. } = self;
+        watchers.iter_mut().rev().try_for_each(|watcher| watcher.before_upstream(facts))
+    }
+
+    /// An attempt at this endpoint begins.
+    pub fn attempt(&mut self, endpoint: &Arc<str>) {
+        self.facts.endpoint = Some(Arc::clone(endpoint));
+        self.facts.attempts += 1;
+    }
+
+    /// The upstream's head arrived, that long after it was first asked.
+    pub fn answered(&mut self, wait: Duration) {
+        self.facts.upstream_wait = wait;
+    }
+
+    /// The head of the response is about to go out.
+    pub fn respond(&mut self, head: &mut Head) {
+        let Self { watchers, facts, .. } = self;
+        facts.status = Some(head.status);
+        let streams = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        if self.wants == Wants::Events && streams {
+            self.events = Some(Box::default());
+        }
+        watchers.iter_mut().rev().for_each(|watcher| watcher.on_head(head, facts));
+        facts.status = Some(head.status);
+    }
+
+    /// Some bytes of the body are about to go out.
+    pub fn chunk(&mut self, chunk: &mut Bytes) {
+        if self.facts.first_byte.is_none() {
+            self.facts.first_byte = Some(Instant::now());
+        }
+        if self.wants > Wants::Nothing {
+            self.show(chunk);
+        }
+        self.facts.response_bytes += chunk.len() as u64;
+    }
+
+    fn show(&mut self, chunk: &mut Bytes) {
+        let Self { watchers, facts, events, .. } = self;
+        if let Some(events) = events {
+            for event in events.push(chunk) {
+                let wanting = watchers.iter_mut().rev().filter(|watcher| watcher.wants() == Wants::Events);
+                wanting.for_each(|watcher| watcher.on_event(&event, facts));
+            }
+        }
+        let wanting = watchers.iter_mut().rev().filter(|watcher| watcher.wants() > Wants::Nothing);
+        wanting.for_each(|watcher| watcher.on_chunk(chunk, facts));
+    }
+
+    /// The body is complete; its last bytes are about to go out.
+    pub fn last(&mut self) {
+        let Self { watchers, facts, .. } = self;
+        watchers.iter_mut().rev().for_each(|watcher| watcher.on_last(facts));
+    }
+
+    /// Answers by the gateway itself.
+    #[must_use]
+    pub fn reply(&mut self, mut reply: Reply, outcome: Outcome) -> Reply {
+        self.respond(&mut reply.head);
+        if !reply.body.is_empty() {
+            self.chunk(&mut reply.body);
+        }
+        self.facts.first_byte = None;
+        self.last();
+        self.end = Some(outcome);
+        reply
+    }
+
+    /// Answers with an error, in the shape of the route's API.
+    #[must_use]
+    pub fn refuse(&mut self, error: &Error) -> Reply {
+        self.facts.error_code = error.code().cloned();
+        self.reply(error.reply(self.route.api), error.ends_as())
+    }
+
+    /// Says how the exchange ends. The first word counts.
+    pub fn end(&mut self, outcome: Outcome) {
+        self.end.get_or_insert(outcome);
+    }
+
+    /// Says with which code a response broke that had already begun.
+    pub fn failed_with(&mut self, code: &'static str) {
+        self.facts.error_code.get_or_insert(code.into());
+    }
+
+    /// Whether it has been said how it ends.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Says what was counted.
+    pub fn count(&mut self, tokens: Tokens) {
+        self.facts.tokens = tokens;
+    }
+
+    /// Whether the gateway is cutting off what still runs.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.limits.cut.load(Ordering::Relaxed)
+    }
+
+    /// The body, if it has been read. It is let go, and its memory with it, once nothing more is to be sent.
+    pub fn take_body(&mut self) -> Option<RequestBody> {
+        match std::mem::replace(&mut self.body, Body::Gone) {
+            Body::Read(body) => Some(body),
+            Body::Unread(_) | Body::Gone => None,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let outcome = self.end.unwrap_or_else(|| {
+            if std::thread::panicking() {
+                Outcome::GatewayError
+            } else if self.is_cut() {
+                Outcome::Interrupted
+            } else {
+                Outcome::ClientGone
+            }
+        });
+        if outcome == Outcome::GatewayError && self.facts.status.is_none() {
+            self.facts.status = Some(StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        let facts = &self.facts;
+        while let Some(watcher) = self.watchers.pop() {
+            // One plugin's panic must cost neither another its record nor, while unwinding, the process.
+            if catch_unwind(AssertUnwindSafe(|| watcher.on_complete(facts, outcome))).is_err() {
+                tracing::error!(request_id = facts.request_id(), "a filter panicked in on_complete");
+            }
+        }
+    }
+}

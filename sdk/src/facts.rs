@@ -1,0 +1,259 @@
+//! What is known of an exchange so far, for filters to read and for the record.
+
+use std::{
+    borrow::Cow,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderValue, StatusCode, header::USER_AGENT, request::Parts};
+use jiff::Timestamp;
+use uuid::Uuid;
+use vllm_gateway_wire::usage::Usage;
+
+use crate::{Consumer, Outcome, Record, Target, TokenSource, mask::masked};
+
+/// What is known of an exchange so far.
+#[derive(Debug)]
+pub struct Facts {
+    pub(crate) id: Uuid,
+    pub(crate) request_id: String,
+    pub(crate) time: Timestamp,
+    pub(crate) started: Instant,
+    method: http::Method,
+    uri: http::Uri,
+    user_agent: Option<HeaderValue>,
+    pub(crate) pipeline: Option<Arc<str>>,
+    client_ip: IpAddr,
+    pub(crate) consumer: Option<Arc<Consumer>>,
+    pub(crate) model: Option<String>,
+    pub(crate) target: Option<Target>,
+    pub(crate) endpoint: Option<Arc<str>>,
+    pub(crate) stream: bool,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) error_code: Option<Cow<'static, str>>,
+    pub(crate) tokens: Tokens,
+    pub(crate) attempts: u32,
+    pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
+    pub(crate) first_byte: Option<Instant>,
+    pub(crate) upstream_wait: Duration,
+}
+
+/// Tokens counted, as far as they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// The counts.
+    pub usage: Usage,
+    /// Where they come from.
+    pub source: TokenSource,
+}
+
+impl Facts {
+    /// The facts of a request that has just arrived.
+    #[must_use]
+    pub fn new(head: &Parts, request_id: String, client_ip: IpAddr, pipeline: Option<Arc<str>>) -> Self {
+        let time = Timestamp::now();
+        Self {
+            id: record_id(time),
+            request_id,
+            time,
+            started: Instant::now(),
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            user_agent: head.headers.get(USER_AGENT).cloned(),
+            pipeline,
+            client_ip,
+            consumer: None,
+            model: None,
+            target: None,
+            endpoint: None,
+            stream: false,
+            status: None,
+            error_code: None,
+            tokens: Tokens::default(),
+            attempts: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            first_byte: None,
+            upstream_wait: Duration::ZERO,
+        }
+    }
+
+    /// The record's id, minted by the gateway.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// `x-request-id`, as it goes to the client and to vLLM.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// When the request's head had been read.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// How long ago that was.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The pipeline, by its name in `gateway.toml`.
+    #[must_use]
+    pub fn pipeline(&self) -> Option<&str> {
+        self.pipeline.as_deref()
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn client_ip(&self) -> IpAddr {
+        self.client_ip
+    }
+
+    /// Who the request acts for, once a filter has said so.
+    #[must_use]
+    pub fn consumer(&self) -> Option<&Arc<Consumer>> {
+        self.consumer.as_ref()
+    }
+
+    /// The model that the client asked for, once somebody has looked.
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    /// Where the request goes, once a filter has said so.
+    #[must_use]
+    pub fn target(&self) -> Option<&Target> {
+        self.target.as_ref()
+    }
+
+    /// The endpoint of the latest attempt.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
+    }
+
+    /// Whether the answer was asked for as a stream.
+    #[must_use]
+    pub fn stream(&self) -> bool {
+        self.stream
+    }
+
+    /// The status that the client is sent, once it is known.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.status
+    }
+
+    /// The gateway's own error code, if it refused or failed.
+    #[must_use]
+    pub fn error_code(&self) -> Option<&str> {
+        self.error_code.as_deref()
+    }
+
+    /// Tokens counted: final in `on_last` and `on_complete`, nothing before.
+    #[must_use]
+    pub fn tokens(&self) -> Tokens {
+        self.tokens
+    }
+
+    /// How many times an endpoint was tried.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Bytes of the request body that were read.
+    #[must_use]
+    pub fn request_bytes(&self) -> u64 {
+        self.request_bytes
+    }
+
+    /// Bytes of the response body so far.
+    #[must_use]
+    pub fn response_bytes(&self) -> u64 {
+        self.response_bytes
+    }
+
+    /// From the request's head to the first byte of the response's body.
+    #[must_use]
+    pub fn time_to_first_byte(&self) -> Option<Duration> {
+        Some(self.first_byte?.duration_since(self.started))
+    }
+
+    /// How long the request side of the upstream call took: connecting, sending, and waiting for the head.
+    #[must_use]
+    pub fn upstream_wait(&self) -> Duration {
+        self.upstream_wait
+    }
+
+    /// Says that the gateway refused the request with this status and code, for a record outside of pipelines.
+    pub fn refused(&mut self, error: &crate::Error) {
+        self.status = Some(error.status());
+        self.error_code = error.code().cloned();
+    }
+
+    /// The record of this exchange, if it ended now and like this.
+    #[must_use]
+    pub fn record(&self, outcome: Outcome) -> Record {
+        let usage = self.tokens.usage;
+        let consumer = self.consumer.as_deref();
+        Record {
+            id: self.id,
+            request_id: masked(&self.request_id, 128),
+            time: self.time,
+            app_id: consumer.map(|c| c.id.clone()),
+            org_name: consumer.map(|c| c.name.clone()),
+            key_prefix: consumer.map(|c| c.key_prefix.clone()),
+            method: masked(self.method.as_str(), 16),
+            path: masked(self.uri.path(), 512),
+            pipeline: self.pipeline.as_deref().map(str::to_owned),
+            model: self.model.as_deref().map(|model| masked(model, 256)),
+            upstream: self.target.as_ref().map(|target| target.upstream.as_ref().to_owned()),
+            endpoint: self.endpoint.as_deref().map(str::to_owned),
+            upstream_model: self.upstream_model().map(|model| masked(model, 256)),
+            stream: self.stream,
+            status: self.status.map_or(499, |status| status.as_u16()),
+            outcome,
+            error_code: self.error_code.as_deref().map(str::to_owned),
+            prompt_tokens: usage.prompt,
+            completion_tokens: usage.completion,
+            total_tokens: usage.total,
+            cached_tokens: usage.cached,
+            reasoning_tokens: usage.reasoning,
+            token_source: self.tokens.source,
+            duration_ms: millis(self.started.elapsed()),
+            ttft_ms: self.time_to_first_byte().map(millis),
+            attempts: self.attempts,
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            client_ip: self.client_ip.to_string(),
+            user_agent: self.user_agent.as_ref().map(|agent| masked(&String::from_utf8_lossy(agent.as_bytes()), 256)),
+        }
+    }
+
+    /// The model's name at the upstream: known once a target is.
+    fn upstream_model(&self) -> Option<&str> {
+        let target = self.target.as_ref()?;
+        target.model.as_deref().or(self.model.as_deref())
+    }
+}
+
+/// A UUID of version 7 for this moment. Not `Uuid::now_v7`, which shares a lock between all threads.
+fn record_id(time: Timestamp) -> Uuid {
+    let seconds = u64::try_from(time.as_second()).unwrap_or_default();
+    let nanoseconds = u32::try_from(time.subsec_nanosecond()).unwrap_or_default();
+    Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

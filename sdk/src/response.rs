@@ -1,0 +1,270 @@
+//! The response's body on its way to the client. It owns the exchange: dropping it ends the exchange.
+//!
+//! No channel and no task stands between upstream and client, so the client's pace is the upstream's pace.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::Stream;
+use http_body::Body;
+use tokio::time::Sleep;
+
+use crate::{Answer, AnswerReader, Api, Error, Exchange, Outcome};
+
+/// How long a response may take, once its head is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// The longest silence between two chunks.
+    pub gap: Duration,
+    /// When it must have ended.
+    pub total: Instant,
+}
+
+/// A response's body: the upstream's, read on the way, and the exchange that it ends.
+pub struct ResponseBody<B> {
+    upstream: Option<B>,
+    reader: AnswerReader,
+    /// Bytes that the upstream still owes, where it said how many there are.
+    left: Option<u64>,
+    deadlines: Deadlines,
+    timer: Option<Pin<Box<Sleep>>>,
+    heard: Instant,
+    state: State,
+    ends_in_line: bool,
+    ex: Exchange,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Streaming,
+    /// The client has been told of the break; its connection ends without the end of the body.
+    Broken,
+    Done,
+}
+
+/// The response broke off. Its connection is closed, so that no client takes it for whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the response broke off")]
+pub struct BrokenOff;
+
+impl<B> ResponseBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    /// A body whose head has just come. `length` is what the upstream declared.
+    pub fn new(ex: Exchange, upstream: B, reader: AnswerReader, length: Option<u64>, deadlines: Deadlines) -> Self {
+        let mut body = Self {
+            upstream: Some(upstream),
+            reader,
+            left: length,
+            deadlines,
+            timer: None,
+            heard: Instant::now(),
+            state: State::Streaming,
+            ends_in_line: false,
+            ex,
+        };
+        if body.left == Some(0) {
+            body.complete();
+        }
+        body
+    }
+
+    /// The exchange, for the gateway's own use.
+    pub fn exchange(&self) -> &Exchange {
+        &self.ex
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        loop {
+            let upstream = match (self.state, &mut self.upstream) {
+                (State::Streaming, Some(upstream)) => upstream,
+                (State::Broken, _) => {
+                    self.state = State::Done;
+                    return Poll::Ready(Some(Err(BrokenOff)));
+                }
+                (State::Done, _) | (_, None) => return Poll::Ready(None),
+            };
+            match Pin::new(upstream).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers are of one hop and end here.
+                    let Ok(chunk) = frame.into_data() else { continue };
+                    if self.ex.is_cut() && !self.ex.has_ended() {
+                        return self.break_off(Outcome::Interrupted, "shutting_down", "the gateway is shutting down");
+                    }
+                    if let Some(out) = self.take(&chunk) {
+                        return Poll::Ready(Some(Ok(out)));
+                    }
+                }
+                Poll::Ready(None) => return self.upstream_ended(),
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(request_id = self.ex.facts().request_id(), %error, "the upstream broke");
+                    return self.break_off(Outcome::UpstreamBroke, "upstream_error", "the upstream broke off its answer");
+                }
+                Poll::Pending => {
+                    if self.poll_deadline(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    return self.break_off(Outcome::Timeout, "upstream_timeout", "the upstream took too long");
+                }
+            }
+        }
+    }
+
+    /// Takes a chunk of the upstream; gives what goes to the client now, if anything does.
+    fn take(&mut self, chunk: &Bytes) -> Option<Bytes> {
+        if self.timer.is_some() {
+            self.heard = Instant::now();
+        }
+        self.left = self.left.map(|left| left.saturating_sub(chunk.len() as u64));
+        let mut out = self.reader.push(chunk);
+        // The server may never ask again once the declared length is out, and clients hang up after the last event.
+        if self.left == Some(0) || self.reader.saw_terminator() {
+            self.complete();
+        }
+        if out.is_empty() {
+            return None;
+        }
+        self.ends_in_line = out.last() != Some(&b'\n');
+        self.ex.chunk(&mut out);
+        Some(out)
+    }
+
+    fn upstream_ended(&mut self) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        let mut held = self.reader.finish();
+        if self.reader.needs_terminator() && !self.reader.saw_terminator() {
+            self.ends_in_line |= held.last().is_some_and(|last| *last != b'\n');
+            return self.break_off_after(held, Outcome::UpstreamBroke, "upstream_error", "the upstream ended its answer too early");
+        }
+        self.complete();
+        self.close();
+        if held.is_empty() {
+            return Poll::Ready(None);
+        }
+        self.ex.chunk(&mut held);
+        Poll::Ready(Some(Ok(held)))
+    }
+
+    /// The answer is whole: its record can be closed before the last bytes go out.
+    fn complete(&mut self) {
+        if self.ex.has_ended() {
+            return;
+        }
+        self.ex.count(self.reader.tokens());
+        self.ex.last();
+        let broke = self.reader.saw_error();
+        self.ex.end(if broke { Outcome::UpstreamBroke } else { Outcome::Finished });
+    }
+
+    fn break_off(&mut self, outcome: Outcome, code: &'static str, message: &'static str) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        let held = self.reader.finish();
+        self.ends_in_line |= held.last().is_some_and(|last| *last != b'\n');
+        self.break_off_after(held, outcome, code, message)
+    }
+
+    /// Ends a body that cannot be whole: a stream is told by an event, then the connection breaks.
+    fn break_off_after(&mut self, held: Bytes, outcome: Outcome, code: &'static str, message: &'static str) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        self.close();
+        if self.ex.has_ended() {
+            // The terminator was out already: what came after it matters to nobody.
+            return Poll::Ready(None);
+        }
+        self.ex.failed_with(code);
+        self.ex.count(self.reader.tokens());
+        self.ex.last();
+        self.ex.end(outcome);
+        if !self.reader.is_stream() {
+            self.state = State::Done;
+            return Poll::Ready(Some(Err(BrokenOff)));
+        }
+        self.state = State::Broken;
+        let mut out = BytesMut::from(held.as_ref());
+        if self.ends_in_line {
+            out.put_slice(b"\n\n");
+        }
+        let error = Error::new(http::StatusCode::BAD_GATEWAY, code, message);
+        out.put_slice(error_event(&error, self.ex.route().api, self.ex.route().answer).as_bytes());
+        let mut out = out.freeze();
+        self.ex.chunk(&mut out);
+        Poll::Ready(Some(Ok(out)))
+    }
+
+    /// Lets the upstream go: if it still runs, vLLM sees the connection close and ends the generation.
+    fn close(&mut self) {
+        self.upstream = None;
+        self.timer = None;
+        self.state = State::Done;
+    }
+
+    /// Ready when a deadline has passed. The timer is moved only when it fires, not with every chunk.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let due = (self.heard + self.deadlines.gap).min(self.deadlines.total);
+            let timer = match &mut self.timer {
+                Some(timer) => timer,
+                None => {
+                    self.heard = Instant::now();
+                    let due = (self.heard + self.deadlines.gap).min(self.deadlines.total);
+                    self.timer.insert(Box::pin(tokio::time::sleep_until(due.into())))
+                }
+            };
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due.into());
+        }
+    }
+}
+
+impl<B> Stream for ResponseBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    type Item = Result<Bytes, BrokenOff>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let body = self.get_mut();
+        catch_unwind(AssertUnwindSafe(|| body.poll(cx))).unwrap_or_else(|_panic| {
+            tracing::error!(request_id = body.ex.facts().request_id(), "a filter panicked on a response");
+            body.ex.failed_with("internal_error");
+            body.ex.end(Outcome::GatewayError);
+            body.upstream = None;
+            body.state = State::Done;
+            Poll::Ready(Some(Err(BrokenOff)))
+        })
+    }
+}
+
+impl<B> Drop for ResponseBody<B> {
+    fn drop(&mut self) {
+        // The upstream goes first: the generation ends even if telling the filters takes a moment.
+        self.upstream = None;
+        if !self.ex.has_ended() {
+            self.ex.count(self.reader.tokens());
+        }
+    }
+}
+
+/// The event that tells the client of a break, in the shape of its API.
+fn error_event(error: &Error, api: Api, answer: Answer) -> String {
+    match (api, answer) {
+        (Api::Anthropic, _) => format!("event: error\ndata: {}\n\n", error.body(api)),
+        (Api::OpenAi, Answer::Responses) => {
+            let event = serde_json::json!({
+                "type": "error", "code": error.code(), "message": error.message(), "param": null,
+            });
+            format!("event: error\ndata: {event}\n\n")
+        }
+        (Api::OpenAi, _) => format!("data: {}\n\n", error.body(api)),
+    }
+}

@@ -1,0 +1,29 @@
+//! Where a request should go, as a routing filter says it.
+
+use std::sync::Arc;
+
+/// What a routing filter chose for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The upstream, by its name in `gateway.toml`.
+    pub upstream: Arc<str>,
+    /// The model name to send instead of the client's.
+    pub model: Option<Arc<str>>,
+}
+
+impl Target {
+    /// A target that leaves the model's name as the client wrote it.
+    #[must_use]
+    pub fn upstream(name: impl Into<Arc<str>>) -> Self {
+        Self { upstream: name.into(), model: None }
+    }
+}
+
+/// A model that a routing filter can route, for `/v1/models`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelOffer {
+    /// The name that clients use.
+    pub name: Arc<str>,
+    /// Where it is served.
+    pub target: Target,
+}

@@ -1,0 +1,102 @@
+//! A running gateway, and its end: refuse, wait, cut, flush, close.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+use vllm_gateway_directory::{Directory, RecordWriter};
+use vllm_gateway_store::Store;
+
+use super::{Current, Drain, Reloader, start::FLUSH};
+use crate::server::Serving;
+
+/// What a gateway consists of.
+pub(super) struct Parts {
+    pub(super) current: Arc<Current>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) writer: Arc<RecordWriter>,
+    pub(super) reloader: Arc<Reloader>,
+    pub(super) drain: Arc<Drain>,
+    pub(super) data: Serving,
+    pub(super) admin: Serving,
+    pub(super) grace: Duration,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    parts: Parts,
+    data: SocketAddr,
+    admin: SocketAddr,
+    tasks: JoinSet<()>,
+}
+
+impl Gateway {
+    pub(super) fn new(parts: Parts, data: SocketAddr, admin: SocketAddr) -> Self {
+        let mut tasks = JoinSet::new();
+        let (directory, store, current) = (Arc::clone(&parts.directory), Arc::clone(&parts.store), Arc::clone(&parts.current));
+        tasks.spawn(async move { directory.sync(store, || current.set_ready()).await });
+        let reloader = Arc::clone(&parts.reloader);
+        tasks.spawn(async move { reloader.watch().await });
+        tracing::info!(%data, %admin, "serving");
+        Self { parts, data, admin, tasks }
+    }
+
+    /// Where OpenAI clients are served.
+    #[must_use]
+    pub fn data_address(&self) -> SocketAddr {
+        self.data
+    }
+
+    /// Where the admin REST is served.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Exchanges that run now.
+    #[must_use]
+    pub fn running(&self) -> u64 {
+        self.parts.drain.running()
+    }
+
+    /// Waits until requests can be served, but not longer than this.
+    pub async fn ready(&self, most: Duration) -> bool {
+        let ready = async {
+            while !self.parts.current.is_ready() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(most, ready).await.is_ok()
+    }
+
+    /// Reads the configuration again; what is wrong with it goes to the log.
+    pub async fn reload(&self) -> bool {
+        self.parts.reloader.reload().await.is_ok()
+    }
+
+    /// Ends it: new requests are refused, running ones may end within `shutdown_grace`, records reach the store.
+    pub async fn shutdown(mut self) {
+        let Parts { current, store, directory, writer, drain, data, admin, grace, .. } = self.parts;
+        drain.begin();
+        tracing::info!(running = drain.running(), "shutting down");
+        if !drain.wait(grace).await {
+            tracing::warn!(running = drain.running(), "cutting off what still runs");
+            current.load().limits.cut.store(true, std::sync::atomic::Ordering::Relaxed);
+            // Streams that get another chunk end with an error event; the rest is dropped below.
+            drain.wait(Duration::from_secs(1)).await;
+            data.handle.stop_forceful();
+        }
+        data.handle.stop_graceful(Duration::from_secs(2));
+        let _ = data.task.await;
+        drain.wait(Duration::from_secs(1)).await;
+        admin.handle.stop_graceful(Duration::from_secs(1));
+        let _ = admin.task.await;
+        self.tasks.shutdown().await;
+        if !writer.flush(FLUSH).await {
+            tracing::error!(pending = writer.counts().pending, "records did not reach the store in time");
+        }
+        directory.flush(&*store).await;
+        store.close().await;
+        tracing::info!("done");
+    }
+}

@@ -1,0 +1,15 @@
+//! The gateway put together: what is in force now, how it starts, changes and ends.
+
+mod current;
+mod drain;
+mod life;
+mod reload;
+mod runtime;
+mod start;
+
+pub(crate) use current::Current;
+pub(crate) use drain::{Drain, Running};
+pub use life::Gateway;
+pub use start::StartError;
+pub(crate) use reload::Reloader;
+pub(crate) use runtime::Runtime;

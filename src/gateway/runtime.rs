@@ -1,0 +1,104 @@
+//! One configuration, built and ready to serve.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::Arc,
+};
+
+use http::HeaderMap;
+use jiff::Timestamp;
+use vllm_gateway_config::Config;
+use vllm_gateway_sdk::{BodyLimits, Pipeline, Route, Services, Step};
+
+use crate::upstream::{ClientError, Endpoint, Upstream};
+
+/// One configuration, built and ready to serve.
+pub(crate) struct Runtime {
+    pub(crate) config: Config,
+    pub(crate) pipelines: Vec<Arc<Pipeline>>,
+    by_route: HashMap<&'static str, usize>,
+    pub(crate) upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    /// Whether any pipeline keeps records; then what is refused before a pipeline has one too.
+    pub(crate) keeps_records: bool,
+    pub(crate) limits: Arc<BodyLimits>,
+    /// When it was built.
+    pub(crate) built: Timestamp,
+}
+
+impl Runtime {
+    /// Builds what serves this configuration. Endpoints of `old`, by their URL, keep their state.
+    pub(crate) fn build(config: Config, old: Option<&Self>) -> Result<Self, (String, ClientError)> {
+        let known = |url: &str| old.and_then(|old| old.endpoint(url));
+        let mut upstreams = HashMap::new();
+        for (name, options) in &config.upstreams {
+            let upstream = Upstream::build(name, options, &config.base, &known).map_err(|error| (name.clone(), error))?;
+            upstreams.insert(Arc::clone(&upstream.name), Arc::new(upstream));
+        }
+        let steps = |steps: &[vllm_gateway_config::Step]| {
+            steps.iter().map(|step| Step { name: step.name.as_str().into(), filter: Arc::clone(&step.filter) }).collect()
+        };
+        let pipelines = config.pipelines.iter().map(|pipeline| {
+            Arc::new(Pipeline { name: pipeline.name.as_str().into(), steps: steps(&pipeline.steps) })
+        });
+        let server = &config.server;
+        let limits = BodyLimits::new(server.max_body_size.bytes(), server.body_timeout.get(), server.body_memory.bytes());
+        Ok(Self {
+            pipelines: pipelines.collect(),
+            by_route: config.route_map(),
+            upstreams,
+            keeps_records: config.pipelines.iter().any(|p| p.steps.iter().any(|step| step.plugin == "access-log")),
+            limits: match old {
+                // Bodies of requests that still run are counted on.
+                Some(old) => Arc::new(BodyLimits {
+                    budget: Arc::clone(&old.limits.budget),
+                    cut: Arc::clone(&old.limits.cut),
+                    ..limits
+                }),
+                None => Arc::new(limits),
+            },
+            built: Timestamp::now(),
+            config,
+        })
+    }
+
+    /// Tells the filters that they are in force.
+    pub(crate) fn start(&self, services: &Services) {
+        for step in self.pipelines.iter().flat_map(|pipeline| &pipeline.steps) {
+            step.filter.on_start(services);
+        }
+    }
+
+    /// The pipeline that serves this route.
+    pub(crate) fn pipeline_of(&self, route: &Route) -> Option<&Arc<Pipeline>> {
+        self.pipelines.get(*self.by_route.get(route.path)?)
+    }
+
+    fn endpoint(&self, url: &str) -> Option<Arc<Endpoint>> {
+        let mut endpoints = self.upstreams.values().flat_map(|upstream| &upstream.endpoints);
+        endpoints.find(|endpoint| &*endpoint.url == url).cloned()
+    }
+
+    /// The client's address: the peer's, unless that is a trusted proxy, which says whose request it forwards.
+    ///
+    /// Of `x-forwarded-for` the last address counts that is not a trusted proxy's: what stands before it,
+    /// anybody may have written.
+    pub(crate) fn client_ip(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let trusted = |ip: IpAddr| self.config.server.trusted_proxies.iter().any(|net| net.contains(&ip));
+        if !trusted(peer) {
+            return peer;
+        }
+        let mut client = peer;
+        for value in headers.get_all("x-forwarded-for").iter().rev() {
+            let Ok(list) = value.to_str() else { return client };
+            for hop in list.rsplit(',') {
+                let Ok(ip) = hop.trim().parse::<IpAddr>() else { return client };
+                client = ip.to_canonical();
+                if !trusted(client) {
+                    return client;
+                }
+            }
+        }
+        client
+    }
+}

@@ -1,0 +1,154 @@
+//! How the gateway starts: read, open the store, build, bind, serve.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow, bail};
+use salvo::{Router, Service};
+use vllm_gateway_admin::{AdminState, TokenDigest};
+use vllm_gateway_config::{Config, Diagnostic, Loaded, Severity, StoreOptions};
+use vllm_gateway_directory::{Directory, RecordWriter};
+use vllm_gateway_sdk::{SecretRef, Services};
+use vllm_gateway_store::Store;
+
+use super::{Current, Drain, Gateway, Reloader, Runtime, life::Parts};
+use crate::server::{DataPlane, GatewayControl, bind, serve};
+
+/// The shortest admin token, in characters.
+const SHORTEST_TOKEN: usize = 16;
+
+/// Why the gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is not valid; nothing was touched.
+    #[error("the configuration is not valid")]
+    Invalid(Vec<Diagnostic>),
+    /// Something else is in the way.
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
+}
+
+impl Gateway {
+    /// Starts a gateway from this file, in this process. It serves until [`shutdown`](Gateway::shutdown).
+    pub async fn start(path: &Path) -> Result<Self, StartError> {
+        // Of two providers in one binary rustls would choose none; a second call finds the first's choice.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let text = fs::read_to_string(path).unwrap_or_default();
+        // The store is named in the file, and filters are lent what stands on the store: so first without them.
+        let offline = load(path, &Services::inert())?;
+        let token = admin_token(&offline.admin.token, &offline.base)?;
+        let store = open_store(&offline.store, &offline.base).await?;
+        let directory = Arc::new(Directory::new());
+        let writer = RecordWriter::start(Arc::clone(&store), &data_folder(&offline));
+        let services = Services { apps: Arc::clone(&directory) as _, records: Arc::clone(&writer) as _ };
+        let config = load(path, &services)?;
+
+        let data = bind(&config.server.listen).await.with_context(|| format!("cannot listen on {}", config.server.listen))?;
+        let admin = bind(&config.admin.listen).await.with_context(|| format!("cannot listen on {}", config.admin.listen))?;
+        let runtime = Runtime::build(config, None).map_err(|(upstream, error)| anyhow!("upstream `{upstream}`: {error}"))?;
+        runtime.start(&services);
+        let current = Arc::new(Current::new(runtime));
+        let reloader = Arc::new(Reloader::new(path.to_owned(), text, Arc::clone(&current), services.clone()));
+        let drain = Arc::new(Drain::default());
+
+        let runtime = current.load();
+        let (server, admin_options, base) = (&runtime.config.server, &runtime.config.admin, &runtime.config.base);
+        let plane = DataPlane { current: Arc::clone(&current), services, drain: Arc::clone(&drain) };
+        let control = GatewayControl::new(Arc::clone(&current), Arc::clone(&reloader), Arc::clone(&writer));
+        let state = AdminState {
+            token: TokenDigest::of(&token),
+            store: Arc::clone(&store),
+            directory: Arc::clone(&directory),
+            control: Arc::new(control),
+            metrics_auth: admin_options.metrics_auth,
+        };
+        let (data_address, admin_address) = (data.address, admin.address);
+        let admin_service = vllm_gateway_admin::service(Arc::new(state));
+        let admin = serve(admin, admin_service, admin_options.tls.as_ref(), base, 256).await?;
+        let data = serve(data, data_service(plane, server), server.tls.as_ref(), base, server.max_connections).await?;
+
+        let grace = server.shutdown_grace.get();
+        let parts = Parts { current, store, directory, writer, reloader, drain, data, admin, grace };
+        Ok(Self::new(parts, data_address, admin_address))
+    }
+}
+
+fn load(path: &Path, services: &Services) -> Result<Config, StartError> {
+    let Loaded { config, diagnostics } = Config::load(path, services, None);
+    match config {
+        Some(config) => {
+            diagnostics.iter().for_each(|problem| tracing::warn!("{problem}"));
+            Ok(config)
+        }
+        None => Err(StartError::Invalid(diagnostics.into_iter().filter(|d| d.severity == Severity::Error).collect())),
+    }
+}
+
+fn data_service(plane: DataPlane, server: &vllm_gateway_config::ServerOptions) -> Service {
+    // One handler for every path and method, on purpose: it must see what it refuses, to record it, and it compares
+    // paths byte by byte, where the router decodes them. TRACE and CONNECT are refused by its first check.
+    let service = Service::new(Router::with_path("{**path}").goal(plane));
+    match &server.cors {
+        Some(cors) => service.hoop(crate::server::cors(cors)),
+        None => service,
+    }
+}
+
+async fn open_store(options: &StoreOptions, base: &Path) -> anyhow::Result<Arc<dyn Store>> {
+    match options {
+        StoreOptions::Sqlite(sqlite) => {
+            let path = base.join(&sqlite.path);
+            let store = vllm_gateway_store::open_sqlite(&path).await;
+            Ok(Arc::new(store.with_context(|| format!("cannot open the store `{}`", path.display()))?))
+        }
+        StoreOptions::Mongodb(mongodb) => {
+            let uri = mongodb.uri.read(base).context("[store] uri")?;
+            Ok(Arc::new(vllm_gateway_store::connect_mongodb(&uri, &mongodb.database).await.context("[store]")?))
+        }
+    }
+}
+
+/// Where the gateway keeps files of its own: beside the embedded store, else beside `gateway.toml`.
+fn data_folder(config: &Config) -> PathBuf {
+    match &config.store {
+        StoreOptions::Sqlite(sqlite) => config.base.join(&sqlite.path).parent().map_or_else(|| config.base.clone(), Path::to_owned),
+        StoreOptions::Mongodb(_) => config.base.join("data"),
+    }
+}
+
+/// The admin token. One that is to be in a file is made when the file is missing.
+fn admin_token(secret: &SecretRef, base: &Path) -> anyhow::Result<String> {
+    if let SecretRef::File(path) = secret {
+        let path = base.join(path);
+        if !path.exists() {
+            make_token(&path).with_context(|| format!("cannot make the admin token in `{}`", path.display()))?;
+            tracing::info!(path = %path.display(), "made the admin token");
+        }
+    }
+    let token = secret.read(base).context("[admin] token")?;
+    if token.len() < SHORTEST_TOKEN {
+        bail!("[admin] token: {secret} holds fewer than {SHORTEST_TOKEN} characters; use at least that many random ones");
+    }
+    Ok(token)
+}
+
+fn make_token(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut random = [0; 32];
+    getrandom::fill(&mut random)?;
+    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{token}")?;
+    Ok(file.sync_all()?)
+}
+
+/// How long records may take to reach the store at the end.
+pub(super) const FLUSH: Duration = Duration::from_secs(10);

@@ -1,0 +1,139 @@
+//! Calls an upstream: one attempt after another until an endpoint takes the request, then the answer's way back.
+
+use std::{sync::Arc, time::Instant};
+
+use http::{HeaderValue, Method, header::CONTENT_LENGTH};
+use reqwest::{Request, Response};
+use vllm_gateway_sdk::{AnswerReader, Deadlines, Error, Exchange, Head, Reply, RequestBody, ResponseBody};
+use vllm_gateway_wire::sse::Hide;
+
+use super::{
+    body::{Leased, outgoing},
+    headers,
+    plan::Plan,
+};
+use crate::{
+    telemetry::metrics,
+    upstream::{Endpoint, Lease, Upstream},
+};
+
+/// An answer on its way to the client.
+pub(crate) enum Answered {
+    /// The gateway's own.
+    Reply(Reply),
+    /// The upstream's.
+    Response(Head, Box<ResponseBody<Leased>>),
+}
+
+/// Sends the request of this exchange to the upstream.
+pub(crate) async fn dispatch(mut ex: Exchange, upstream: &Upstream) -> Answered {
+    let started = Instant::now();
+    let taken = match ex.take_body() {
+        Some(body) => attempts(&mut ex, upstream, body).await,
+        // A pipeline may route without looking at the body; it is still read to its end before vLLM is called.
+        None => match ex.body().await {
+            Ok(_) => match ex.take_body() {
+                Some(body) => attempts(&mut ex, upstream, body).await,
+                None => Err(Error::internal()),
+            },
+            Err(error) => Err(error),
+        },
+    };
+    ex.answered(started.elapsed());
+    match taken {
+        Ok(taken) => respond(ex, upstream, taken, started),
+        Err(error) => Answered::Reply(ex.refuse(&error)),
+    }
+}
+
+/// An endpoint's head, and what is needed to read on.
+struct Taken {
+    response: Response,
+    endpoint: Arc<Endpoint>,
+    lease: Lease,
+    hide: Hide,
+    several: bool,
+}
+
+async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> Result<Taken, Error> {
+    ex.before_upstream()?;
+    let model = ex.facts().target().and_then(|target| target.model.clone());
+    let plan = Plan::new(&body, ex.route(), model.as_deref(), upstream.forces_usage);
+    let deadline = Instant::now() + upstream.first_byte_timeout;
+    let mut refused = false;
+    for endpoint in upstream.candidates() {
+        ex.attempt(&endpoint.url);
+        let lease = endpoint.lease();
+        let request = request(ex, upstream, endpoint, &plan)?;
+        let answer = tokio::time::timeout_at(deadline.into(), upstream.client.execute(request)).await;
+        match answer {
+            Ok(Ok(response)) => {
+                endpoint.reached();
+                metrics::attempt(upstream, endpoint, response.status().as_u16());
+                let endpoint = Arc::clone(endpoint);
+                return Ok(Taken { response, endpoint, lease, hide: plan.hide, several: plan.several });
+            }
+            Ok(Err(error)) if error.is_connect() => {
+                // Nothing was sent, so nothing can have been generated: the next one may have it.
+                tracing::warn!(upstream = &*upstream.name, endpoint = &*endpoint.url, error = root(&error), "cannot connect");
+                metrics::attempt(upstream, endpoint, 0);
+                endpoint.failed();
+                refused = true;
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(upstream = &*upstream.name, endpoint = &*endpoint.url, error = root(&error), "the upstream failed");
+                metrics::attempt(upstream, endpoint, 0);
+                endpoint.failed();
+                return Err(Error::upstream("the upstream closed the connection before it answered"));
+            }
+            Err(_elapsed) => {
+                metrics::attempt(upstream, endpoint, 0);
+                return Err(Error::upstream_timeout("the upstream did not begin its answer in time"));
+            }
+        }
+    }
+    let outcome = if refused { vllm_gateway_sdk::Outcome::UpstreamError } else { vllm_gateway_sdk::Outcome::Replied };
+    let message = "no server for this model can be reached at the moment";
+    Err(Error::unavailable("no_healthy_endpoint", message).retry_after(5).outcome(outcome))
+}
+
+fn request(ex: &Exchange, upstream: &Upstream, endpoint: &Endpoint, plan: &Plan) -> Result<Request, Error> {
+    let url = endpoint.url_of(ex.route()).ok_or_else(Error::internal)?;
+    let mut request = Request::new(Method::POST, url);
+    let facts = ex.facts();
+    *request.headers_mut() = headers::to_upstream(&ex.request().headers, facts.request_id(), upstream.authorization.as_ref());
+    *request.body_mut() = Some(outgoing(plan.segments.clone()));
+    Ok(request)
+}
+
+fn respond(mut ex: Exchange, upstream: &Upstream, taken: Taken, started: Instant) -> Answered {
+    let Taken { response, endpoint, lease, hide, several } = taken;
+    let (parts, body) = http::Response::from(response).into_parts();
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let metadata = parts.headers.get("metadata").cloned();
+    let mut head = Head { status: parts.status, headers: headers::to_client(parts.headers) };
+    let streams = head.headers.get(http::header::CONTENT_TYPE).is_some_and(is_event_stream);
+    let reader = if streams {
+        AnswerReader::stream(ex.route().answer, hide, several, Arc::clone(&endpoint.fingerprint))
+    } else {
+        AnswerReader::whole(ex.route().answer, metadata.as_ref().map(HeaderValue::as_bytes))
+    };
+    let length = if streams && hide != Hide::Nothing { None } else { length };
+    ex.respond(&mut head);
+    if let Some(length) = length {
+        head.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    let deadlines = Deadlines { gap: upstream.gap_timeout, total: started + upstream.total_timeout };
+    let body = ResponseBody::new(ex, Leased::new(body, lease), reader, length, deadlines);
+    Answered::Response(head, Box::new(body))
+}
+
+fn is_event_stream(kind: &HeaderValue) -> bool {
+    kind.as_bytes().get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+}
+
+/// The innermost cause: the outer ones only say that a request failed.
+fn root(error: &reqwest::Error) -> String {
+    let innermost = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source()).last();
+    innermost.map_or_else(String::new, ToString::to_string)
+}

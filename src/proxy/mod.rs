@@ -1,0 +1,8 @@
+//! The way to an upstream and back: attempts, what is sent, what is let through.
+
+mod body;
+mod dispatch;
+mod headers;
+mod plan;
+
+pub(crate) use dispatch::{Answered, dispatch};

@@ -1,0 +1,83 @@
+//! What the admin REST may see and do of the running gateway.
+
+use std::sync::Arc;
+
+use salvo::async_trait;
+use serde_json::{Value, json};
+use vllm_gateway_admin::{Control, ReloadDone};
+use vllm_gateway_directory::RecordWriter;
+use vllm_gateway_sdk::plugins;
+
+use crate::{
+    gateway::{Current, Reloader},
+    telemetry::metrics::metrics,
+};
+
+/// The admin REST's hold on the gateway.
+pub(crate) struct GatewayControl {
+    current: Arc<Current>,
+    reloader: Arc<Reloader>,
+    writer: Arc<RecordWriter>,
+}
+
+impl GatewayControl {
+    pub(crate) fn new(current: Arc<Current>, reloader: Arc<Reloader>, writer: Arc<RecordWriter>) -> Self {
+        Self { current, reloader, writer }
+    }
+}
+
+#[async_trait]
+impl Control for GatewayControl {
+    fn pipelines(&self) -> Value {
+        let runtime = self.current.load();
+        let pipelines = runtime.config.pipelines.iter().map(|pipeline| {
+            let filters = pipeline.steps.iter().map(|step| {
+                json!({"name": step.name, "plugin": step.plugin, "options": step.options})
+            });
+            json!({
+                "name": pipeline.name, "routes": pipeline.patterns, "public": pipeline.public,
+                "filters": filters.collect::<Vec<_>>(),
+            })
+        });
+        json!({"items": pipelines.collect::<Vec<_>>()})
+    }
+
+    fn upstreams(&self) -> Value {
+        let runtime = self.current.load();
+        let upstreams = runtime.config.upstreams.keys().filter_map(|name| runtime.upstreams.get(name.as_str()));
+        let items = upstreams.map(|upstream| {
+            let endpoints = upstream.endpoints.iter().map(|endpoint| {
+                let health = if endpoint.is_reachable() { "up" } else { "down" };
+                json!({"url": &*endpoint.url, "health": health, "inFlight": endpoint.in_flight()})
+            });
+            json!({"name": &*upstream.name, "endpoints": endpoints.collect::<Vec<_>>()})
+        });
+        json!({"items": items.collect::<Vec<_>>()})
+    }
+
+    fn plugins(&self) -> Value {
+        let items = plugins().into_iter().map(|plugin| {
+            let schema = (plugin.schema)(&mut schemars::SchemaGenerator::default());
+            json!({"name": plugin.name, "summary": plugin.summary, "options": schema})
+        });
+        json!({"items": items.collect::<Vec<_>>()})
+    }
+
+    async fn reload(&self) -> Result<ReloadDone, Vec<Value>> {
+        match self.reloader.reload().await {
+            Ok(done) => Ok(ReloadDone { changed: done.changed, needs_restart: done.needs_restart }),
+            Err(problems) => Err(problems.iter().filter_map(|problem| serde_json::to_value(problem).ok()).collect()),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let counts = self.writer.counts();
+        metrics().set_records(counts.accepted, counts.stored, counts.quarantined, counts.pending);
+        metrics().set_up(self.current.load().upstreams.values());
+        metrics().render()
+    }
+
+    fn called(&self, status: u16) {
+        metrics().admin_call(status);
+    }
+}

@@ -1,0 +1,170 @@
+//! The data plane's entry: from a salvo request to an exchange, and from its answer back.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE, request::Parts};
+use http_body_util::BodyExt;
+use salvo::{
+    Depot, FlowCtrl, Handler, Request, Response, async_trait,
+    http::{ReqBody, ResBody},
+};
+use vllm_gateway_sdk::{Answer, Api, Error, Exchange, Facts, Head, Incoming, Outcome, Reply, Route, Services};
+
+use super::{hygiene, models};
+use crate::{
+    gateway::{Current, Drain, Runtime},
+    proxy::{Answered, dispatch},
+    telemetry::metrics::Measure,
+};
+
+/// Serves OpenAI clients.
+pub(crate) struct DataPlane {
+    pub(crate) current: Arc<Current>,
+    pub(crate) services: Services,
+    pub(crate) drain: Arc<Drain>,
+}
+
+#[async_trait]
+impl Handler for DataPlane {
+    async fn handle(&self, req: &mut Request, _: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
+        let body = req.take_body();
+        let peer = req.remote_addr().clone().into_std().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |addr| addr.ip());
+        let head = head_of(req);
+        let request_id = request_id(&head.headers);
+        let id_header = HeaderValue::from_str(&request_id);
+        match self.answer(head, body, peer.to_canonical(), request_id).await {
+            Answered::Reply(reply) => write_reply(reply, res),
+            Answered::Response(head, body) => {
+                write_head(head, res);
+                res.body = ResBody::stream(*body);
+            }
+        }
+        if let Ok(id) = id_header {
+            res.headers_mut().insert("x-request-id", id);
+        }
+    }
+}
+
+impl DataPlane {
+    async fn answer(&self, head: Parts, body: ReqBody, peer: IpAddr, request_id: String) -> Answered {
+        let runtime = self.current.load();
+        let client_ip = runtime.client_ip(peer, &head.headers);
+        if head.method == Method::GET {
+            match head.uri.path() {
+                "/health" => return Answered::Reply(Reply::json(StatusCode::OK, r#"{"status":"ok"}"#)),
+                "/ready" => return Answered::Reply(self.ready()),
+                _ => {}
+            }
+        }
+        let placed = if self.drain.has_begun() { Err(draining()) } else { place(&runtime, &head) };
+        let (route, pipeline) = match placed {
+            Ok(placed) => placed,
+            Err(error) => return Answered::Reply(self.refuse_before_pipeline(&runtime, &head, client_ip, request_id, &error)),
+        };
+        let mut ex = Exchange::new(Incoming {
+            head,
+            body: body.map_err(Into::into).boxed_unsync(),
+            limits: Arc::clone(&runtime.limits),
+            route,
+            pipeline: Some(Arc::clone(&pipeline.name)),
+            client_ip,
+            request_id,
+        });
+        ex.watch(Box::new(Measure::new(&self.drain)));
+        if let Some(reply) = pipeline.request(&mut ex).await {
+            return Answered::Reply(reply);
+        }
+        if route.answer == Answer::Models {
+            let reply = models::list(&runtime, pipeline, &ex).await;
+            return Answered::Reply(match reply {
+                Ok(reply) => ex.reply(reply, Outcome::Replied),
+                Err(error) => ex.refuse(&error),
+            });
+        }
+        let upstream = ex.facts().target().and_then(|target| runtime.upstreams.get(&target.upstream)).cloned();
+        match upstream {
+            Some(upstream) => dispatch(ex, &upstream).await,
+            None => {
+                tracing::error!(pipeline = &*pipeline.name, "no filter said where the request goes");
+                Answered::Reply(ex.refuse(&Error::internal()))
+            }
+        }
+    }
+
+    fn ready(&self) -> Reply {
+        if self.drain.has_begun() {
+            return draining().reply(Api::OpenAi);
+        }
+        if !self.current.is_ready() {
+            return Error::unavailable("not_ready", "the gateway has not read its apps yet").reply(Api::OpenAi);
+        }
+        Reply::json(StatusCode::OK, r#"{"status":"ready"}"#)
+    }
+
+    /// A request that no pipeline sees has a record all the same, where any are kept.
+    fn refuse_before_pipeline(&self, runtime: &Runtime, head: &Parts, client_ip: IpAddr, request_id: String, error: &Error) -> Reply {
+        let api = if head.uri.path().starts_with("/v1/messages") { Api::Anthropic } else { Api::OpenAi };
+        if !runtime.keeps_records {
+            return error.reply(api);
+        }
+        match self.services.records.ticket() {
+            Ok(ticket) => {
+                let mut facts = Facts::new(head, request_id, client_ip, None);
+                facts.refused(error);
+                ticket.submit(facts.record(Outcome::Replied));
+                error.reply(api)
+            }
+            Err(full) => full.reply(api),
+        }
+    }
+}
+
+fn place<'a>(runtime: &'a Runtime, head: &Parts) -> Result<(&'static Route, &'a Arc<vllm_gateway_sdk::Pipeline>), Error> {
+    hygiene::check(head)?;
+    let route = Route::of_path(head.uri.path()).ok_or_else(Error::not_found)?;
+    let pipeline = runtime.pipeline_of(route).ok_or_else(Error::not_found)?;
+    if !route.takes(&head.method) {
+        return Err(Error::method_not_allowed(route.allow()));
+    }
+    Ok((route, pipeline))
+}
+
+fn draining() -> Error {
+    Error::unavailable("draining", "the gateway is shutting down: ask another one")
+}
+
+fn head_of(req: &mut Request) -> Parts {
+    let mut head = http::Request::new(()).into_parts().0;
+    head.method = std::mem::take(req.method_mut());
+    head.uri = std::mem::take(req.uri_mut());
+    head.headers = std::mem::take(req.headers_mut());
+    head
+}
+
+/// The client's own id, if it is a sane one; else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let mut given = headers.get_all("x-request-id").iter();
+    let sane = |id: &&str| {
+        (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
+    };
+    match (given.next().and_then(|id| id.to_str().ok()).filter(sane), given.next()) {
+        (Some(id), None) => id.to_owned(),
+        _ => uuid::Uuid::new_v4().simple().to_string(),
+    }
+}
+
+fn write_head(head: Head, res: &mut Response) {
+    res.status_code = Some(head.status);
+    *res.headers_mut() = head.headers;
+}
+
+fn write_reply(reply: Reply, res: &mut Response) {
+    write_head(reply.head, res);
+    if !res.headers().contains_key(CONTENT_TYPE) {
+        res.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    res.body = ResBody::Once(reply.body);
+}

@@ -1,0 +1,87 @@
+//! What every request must be before anything else is asked of it.
+
+use http::{
+    HeaderMap, Method, Uri,
+    header::{CONTENT_ENCODING, HOST, TRANSFER_ENCODING},
+    request::Parts,
+};
+use vllm_gateway_sdk::Error;
+
+/// Refuses what two readers could understand differently.
+pub(super) fn check(head: &Parts) -> Result<(), Error> {
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
+        return Err(Error::method_not_allowed("GET, POST"));
+    }
+    check_path(&head.uri)?;
+    check_headers(&head.headers)
+}
+
+fn check_path(uri: &Uri) -> Result<(), Error> {
+    let path = uri.path();
+    if !path.starts_with('/') {
+        return Err(Error::invalid("the path must begin with a slash"));
+    }
+    if path.contains("//") {
+        return Err(Error::invalid("the path has a doubled slash"));
+    }
+    if path.bytes().any(|b| matches!(b, b'\\' | b';') || !b.is_ascii_graphic()) {
+        return Err(Error::invalid("the path has a character that no route here has"));
+    }
+    if path.split('/').any(|segment| segment == "." || segment == "..") {
+        return Err(Error::invalid("the path has a dot segment"));
+    }
+    if has_percent(path) {
+        return Err(Error::invalid("the path has a percent sign: only %2F in the id of /v1/models/{id} may have one"));
+    }
+    Ok(())
+}
+
+/// The OpenAI client writes the slash in a model's id as `%2F`; everywhere else an escape only hides something.
+fn has_percent(path: &str) -> bool {
+    let Some(id) = path.strip_prefix("/v1/models/") else { return path.contains('%') };
+    id.replace("%2F", "").replace("%2f", "").contains('%')
+}
+
+fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next().map(|host| host.as_bytes());
+    if hosts.next().is_some() || !host.is_some_and(is_host) {
+        return Err(Error::invalid("exactly one valid Host header is needed"));
+    }
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    if encodings.next().is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked")) || encodings.next().is_some() {
+        return Err(Error::invalid("the only transfer encoding taken is one `chunked`"));
+    }
+    if headers.get_all(CONTENT_ENCODING).iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Error::unsupported_media_type("compressed request bodies are not taken: send the body as it is"));
+    }
+    Ok(())
+}
+
+fn is_host(host: &[u8]) -> bool {
+    !host.is_empty() && host.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn status(path: &str) -> Option<u16> {
+        check_path(&path.parse().unwrap()).err().map(|error| error.status().as_u16())
+    }
+
+    #[test]
+    fn paths_that_can_be_read_in_two_ways_are_refused() {
+        for path in ["//v1/models", "/v1//models", "/v1/%6dodels", "/v1/../health", "/v1/./models", "/v1/models;x", "/v1/models/a%25", "/v1%2Fmodels"] {
+            assert_eq!(status(path), Some(400), "{path}");
+        }
+    }
+
+    #[test]
+    fn plain_paths_and_a_slash_in_a_model_id_pass() {
+        for path in ["/v1/chat/completions", "/v1/models/org%2Fmodel", "/v1/models/org/model", "/"] {
+            assert_eq!(status(path), None, "{path}");
+        }
+    }
+}

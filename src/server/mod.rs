@@ -1,0 +1,31 @@
+//! The listeners. Only here, and in the admin crate, is salvo known.
+
+mod control;
+mod data;
+mod hygiene;
+mod listener;
+mod models;
+
+pub(crate) use control::GatewayControl;
+pub(crate) use data::DataPlane;
+pub(crate) use listener::{Bound, Serving, bind, serve};
+
+use salvo::cors::{AllowOrigin, Cors, CorsHandler};
+use vllm_gateway_config::CorsOptions;
+
+/// Lets the pages of these origins call the data plane from a browser.
+pub(crate) fn cors(options: &CorsOptions) -> CorsHandler {
+    let any = options.origins.iter().any(|origin| origin == "*");
+    let origins = if any {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(options.origins.iter().filter_map(|origin| origin.parse().ok()))
+    };
+    Cors::new()
+        .allow_origin(origins)
+        .allow_methods([http::Method::GET, http::Method::POST])
+        .allow_headers(["authorization", "content-type", "x-api-key", "x-request-id", "anthropic-version"])
+        .expose_headers(["x-request-id", "retry-after"])
+        .max_age(600)
+        .into_handler()
+}

@@ -1,0 +1,4 @@
+//! What the gateway tells its operators: metrics and log lines.
+
+pub(crate) mod logging;
+pub(crate) mod metrics;

@@ -1,0 +1,47 @@
+//! The HTTP client towards vLLM: sends what it is given where it is told, and nothing else.
+
+use std::path::Path;
+
+use http::HeaderValue;
+use reqwest::{Certificate, Client, redirect, retry};
+use vllm_gateway_config::UpstreamOptions;
+use vllm_gateway_sdk::SecretError;
+
+/// Why an upstream cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error("`api_key`: {0}")]
+    Secret(#[from] SecretError),
+    #[error("`api_key`: the secret holds characters that no HTTP header can carry")]
+    NotAHeader,
+    #[error("`ca`: cannot read `{path}`: {source}")]
+    Ca { path: String, source: std::io::Error },
+    #[error("cannot build the HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+pub(super) fn build(options: &UpstreamOptions, base: &Path) -> Result<Client, ClientError> {
+    let mut builder = Client::builder()
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        .retry(retry::never())
+        .http1_only()
+        .tcp_nodelay(true)
+        .connect_timeout(options.connect_timeout.get())
+        // vLLM closes connections that were idle for 5 s: leave earlier than it does.
+        .pool_idle_timeout(std::time::Duration::from_millis(3500))
+        .pool_max_idle_per_host(options.max_idle_per_endpoint);
+    if let Some(path) = &options.ca {
+        let pem = std::fs::read(base.join(path)).map_err(|source| ClientError::Ca { path: path.display().to_string(), source })?;
+        builder = builder.tls_certs_only(Certificate::from_pem_bundle(&pem)?);
+    }
+    Ok(builder.build()?)
+}
+
+pub(super) fn authorization(options: &UpstreamOptions, base: &Path) -> Result<Option<HeaderValue>, ClientError> {
+    let Some(secret) = &options.api_key else { return Ok(None) };
+    let mut value = HeaderValue::try_from(format!("Bearer {}", secret.read(base)?)).map_err(|_| ClientError::NotAHeader)?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}

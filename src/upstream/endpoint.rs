@@ -1,0 +1,83 @@
+//! One vLLM server: its addresses, what runs on it, and what was learned of it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use reqwest::Url;
+use vllm_gateway_sdk::{Fingerprint, Route, routes};
+
+/// One vLLM server.
+pub(crate) struct Endpoint {
+    /// Its base URL, as in `gateway.toml`.
+    pub(crate) url: Arc<str>,
+    /// The URL of each route, made once: never from what a client sent.
+    urls: HashMap<&'static str, Url>,
+    in_flight: AtomicU64,
+    /// Whether the latest attempt reached it.
+    reachable: AtomicBool,
+    /// What its streams carry as `system_fingerprint`.
+    pub(crate) fingerprint: Arc<Fingerprint>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(url: &str) -> Self {
+        let base = url.trim_end_matches('/');
+        let paths = routes().map(|route| route.path);
+        let urls = paths.filter_map(|path| Some((path, Url::parse(&format!("{base}{path}")).ok()?))).collect();
+        Self {
+            url: url.into(),
+            urls,
+            in_flight: AtomicU64::new(0),
+            reachable: AtomicBool::new(true),
+            fingerprint: Arc::default(),
+        }
+    }
+
+    /// Where this route is served there.
+    pub(crate) fn url_of(&self, route: &Route) -> Option<Url> {
+        self.urls.get(route.path).cloned()
+    }
+
+    /// Requests that run there now.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether the latest attempt reached it.
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.reachable.load(Ordering::Relaxed)
+    }
+
+    /// The latest attempt reached it.
+    pub(crate) fn reached(&self) {
+        if !self.is_reachable() {
+            self.reachable.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The latest attempt found nobody there: another server may answer at this address next time.
+    pub(crate) fn failed(&self) {
+        self.reachable.store(false, Ordering::Relaxed);
+        self.fingerprint.forget();
+    }
+
+    /// Takes a slot for one request.
+    pub(crate) fn lease(self: &Arc<Self>) -> Lease {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Lease(Arc::clone(self))
+    }
+}
+
+/// A slot of an endpoint, given back when dropped.
+pub(crate) struct Lease(Arc<Endpoint>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
