@@ -1,0 +1,119 @@
+//! However an exchange ends: one record, the right outcome, nothing left behind.
+
+use std::time::Duration;
+
+use serde_json::json;
+use vllm_gateway_simulator::Fault;
+
+use crate::support::{Setup, chat, request_id, slow, stage};
+
+#[tokio::test]
+async fn a_client_that_leaves_midway_is_charged_for_what_was_generated() {
+    let stage = Setup::vllm(slow()).start().await;
+    let mut answer = stage.chat(json!({"stream": true, "max_tokens": 500, "ignore_eos": true})).await;
+    let id = request_id(&answer);
+    for _ in 0..6 {
+        answer.chunk().await.unwrap();
+    }
+    drop(answer);
+    let record = stage.record(&id).await;
+    assert_eq!((&record["outcome"], &record["tokenSource"]), (&json!("client_gone"), &json!("partial")));
+    assert_eq!(record["status"], 200);
+    let charged = record["completionTokens"].as_u64().unwrap();
+    assert!((4..100).contains(&charged), "{charged} tokens");
+    stage.settled().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_head_has_a_record_with_499() {
+    let mut options = slow();
+    options.ttft = Duration::from_secs(30);
+    let stage = Setup::vllm(options).start().await;
+    let request = stage.post("/v1/chat/completions", &chat(json!({}))).header("x-request-id", "left-early");
+    let _ = request.timeout(Duration::from_millis(300)).send().await;
+    let record = stage.record("left-early").await;
+    assert_eq!((&record["outcome"], &record["status"]), (&json!("client_gone"), &json!(499)));
+    stage.settled().await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_resets_midway_is_told_as_an_error_and_never_as_a_clean_end() {
+    let stage = stage().await;
+    stage.vllm.fail(Fault::ResetAfter { events: 3 });
+    let mut answer = stage.chat(json!({"stream": true, "max_tokens": 50, "ignore_eos": true})).await;
+    let id = request_id(&answer);
+    let mut text = String::new();
+    let broke = loop {
+        match answer.chunk().await {
+            Ok(Some(chunk)) => text.push_str(&String::from_utf8_lossy(&chunk)),
+            Ok(None) => break false,
+            Err(_) => break true,
+        }
+    };
+    assert!(broke, "the stream ended cleanly: {text}");
+    assert!(text.contains("\"code\":\"upstream_error\"") && !text.contains("[DONE]"), "{text}");
+    let record = stage.record(&id).await;
+    assert_eq!((&record["outcome"], &record["errorCode"]), (&json!("upstream_broke"), &json!("upstream_error")));
+}
+
+#[tokio::test]
+async fn an_upstream_that_ends_early_without_done_has_broken() {
+    let stage = stage().await;
+    stage.vllm.fail(Fault::EndAfter { events: 3 });
+    let mut answer = stage.chat(json!({"stream": true, "max_tokens": 50, "ignore_eos": true})).await;
+    let id = request_id(&answer);
+    while let Ok(Some(_)) = answer.chunk().await {}
+    assert_eq!(stage.record(&id).await["outcome"], "upstream_broke");
+}
+
+#[tokio::test]
+async fn an_upstream_that_resets_before_its_head_gets_502() {
+    let stage = stage().await;
+    stage.vllm.fail(Fault::ResetBeforeHead);
+    let answer = stage.chat(json!({})).await;
+    assert_eq!(answer.status(), 502);
+    let record = stage.record(&request_id(&answer)).await;
+    assert_eq!((&record["outcome"], &record["errorCode"]), (&json!("upstream_error"), &json!("upstream_error")));
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_down_gets_503() {
+    let stage = stage().await;
+    stage.vllm.shutdown().await;
+    let answer = stage.chat(json!({})).await;
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    let record = stage.record(&request_id(&answer)).await;
+    assert_eq!((&record["outcome"], &record["errorCode"]), (&json!("upstream_error"), &json!("no_healthy_endpoint")));
+}
+
+#[tokio::test]
+async fn an_upstream_that_never_answers_gets_504_and_one_that_falls_silent_ends_as_timeout() {
+    let rest = crate::support::PIPELINE.replace(
+        "[upstreams.main]",
+        "[upstreams.main]\nfirst_byte_timeout = \"300ms\"\ngap_timeout = \"300ms\"",
+    );
+    let stage = Setup::rest(&rest).start().await;
+    stage.vllm.fail(Fault::HangBeforeHead);
+    let answer = stage.chat(json!({})).await;
+    assert_eq!(answer.status(), 504);
+    assert_eq!(stage.record(&request_id(&answer)).await["outcome"], "timeout");
+    stage.vllm.fail(Fault::HangAfter { events: 2 });
+    let mut answer = stage.chat(json!({"stream": true})).await;
+    let id = request_id(&answer);
+    while let Ok(Some(_)) = answer.chunk().await {}
+    let record = stage.record(&id).await;
+    assert_eq!((&record["outcome"], &record["errorCode"]), (&json!("timeout"), &json!("upstream_timeout")));
+    stage.settled().await;
+}
+
+#[tokio::test]
+async fn vllms_own_errors_pass_as_they_are() {
+    let stage = stage().await;
+    let answer = stage.chat(json!({"max_tokens": 0})).await;
+    assert_eq!(answer.status(), 400);
+    let id = request_id(&answer);
+    assert!(answer.text().await.unwrap().contains("BadRequestError"));
+    let record = stage.record(&id).await;
+    assert_eq!((&record["outcome"], &record["status"]), (&json!("finished"), &json!(400)));
+}

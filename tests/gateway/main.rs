@@ -1,0 +1,11 @@
+//! The gateway as a whole, through real sockets: a client, the gateway, and a simulated vLLM.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod bad_input;
+mod clients;
+mod endings;
+mod life;
+mod main_job;
+mod models;
+mod recordings;
+mod support;
