@@ -168,7 +168,7 @@ impl Exchange {
         let Body::Read(body) = &self.body else { return Ok(()) };
         let (field, stream) = match (body.json(), body.form()) {
             (Some(json), _) => (json.model.as_ref(), json.stream),
-            (_, Some(form)) => (form.model.as_ref(), form.streams()),
+            (_, Some(form)) => (form.model.as_ref(), form.stream),
             (None, None) => (None, false),
         };
         self.facts.stream = stream;
