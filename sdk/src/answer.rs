@@ -35,6 +35,15 @@ impl Fingerprint {
     }
 }
 
+/// How many choices a stream may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choices {
+    /// More than one.
+    pub several: bool,
+    /// How many belong to one prompt.
+    pub n: u32,
+}
+
 /// Reads one answer, chunk by chunk.
 pub struct AnswerReader {
     form: Form,
@@ -43,7 +52,7 @@ pub struct AnswerReader {
 }
 
 enum Form {
-    Stream(Box<StreamReader>, Arc<Fingerprint>),
+    Stream(Box<StreamReader>, Kind, Arc<Fingerprint>),
     Whole(BodyReader),
     /// Its usage stood in the head, or it has none.
     Known(Option<Usage>),
@@ -52,14 +61,15 @@ enum Form {
 impl AnswerReader {
     /// For a stream of events.
     #[must_use]
-    pub fn stream(answer: Answer, hide: Hide, several: bool, fingerprint: Arc<Fingerprint>) -> Self {
+    pub fn stream(answer: Answer, hide: Hide, choices: Choices, fingerprint: Arc<Fingerprint>) -> Self {
         let kind = match answer {
             Answer::Responses => Kind::Responses,
             Answer::Messages => Kind::Messages,
             Answer::Completion | Answer::Unary | Answer::Uncounted | Answer::Models => Kind::OpenAi,
         };
-        let plan = StreamPlan { kind, hide, several, fingerprint: fingerprint.get() };
-        Self { form: Form::Stream(Box::new(StreamReader::new(plan)), fingerprint), terminated: true }
+        let Choices { several, n } = choices;
+        let plan = StreamPlan { kind, hide, several, n, fingerprint: fingerprint.get() };
+        Self { form: Form::Stream(Box::new(StreamReader::new(plan)), kind, fingerprint), terminated: true }
     }
 
     /// For an answer in one piece; `metadata` is the header that describes embeddings sent as bytes.
@@ -76,7 +86,7 @@ impl AnswerReader {
     /// Reads a chunk; gives what of it, and of what was held before, goes to the client now.
     pub(crate) fn push(&mut self, chunk: &Bytes) -> Bytes {
         match &mut self.form {
-            Form::Stream(reader, _) => reader.push(chunk),
+            Form::Stream(reader, ..) => reader.push(chunk),
             Form::Whole(reader) => {
                 reader.push(chunk);
                 chunk.clone()
@@ -88,7 +98,7 @@ impl AnswerReader {
     /// Gives what is still held, at the end of what the upstream sent.
     pub(crate) fn finish(&mut self) -> Bytes {
         match &mut self.form {
-            Form::Stream(reader, _) => reader.finish(),
+            Form::Stream(reader, ..) => reader.finish(),
             Form::Whole(_) | Form::Known(_) => Bytes::new(),
         }
     }
@@ -105,22 +115,22 @@ impl AnswerReader {
 
     /// Whether that event went by.
     pub(crate) fn saw_terminator(&self) -> bool {
-        matches!(&self.form, Form::Stream(reader, _) if reader.saw_terminator())
+        matches!(&self.form, Form::Stream(reader, ..) if reader.saw_terminator())
     }
 
     /// Whether vLLM told of an error in the stream.
     pub(crate) fn saw_error(&self) -> bool {
-        matches!(&self.form, Form::Stream(reader, _) if reader.saw_error())
+        matches!(&self.form, Form::Stream(reader, ..) if reader.saw_error())
     }
 
     /// What was counted so far. Keeps what was learned of the endpoint, too.
     pub(crate) fn tokens(&mut self) -> Tokens {
         let (usage, source) = match &mut self.form {
-            Form::Stream(reader, fingerprint) => {
+            Form::Stream(reader, kind, fingerprint) => {
                 if let Some(seen) = reader.fingerprint() {
                     fingerprint.learn(seen);
                 }
-                stream_tokens(reader)
+                stream_tokens(reader, *kind)
             }
             Form::Whole(reader) => (reader.usage(), TokenSource::Usage),
             Form::Known(usage) => (*usage, TokenSource::Usage),
@@ -129,12 +139,13 @@ impl AnswerReader {
     }
 }
 
-fn stream_tokens(reader: &StreamReader) -> (Option<Usage>, TokenSource) {
-    match reader.usage() {
-        (usage, UsageKind::Final) => (usage, TokenSource::Usage),
-        (usage, UsageKind::Running) => (usage, TokenSource::Partial),
-        (begun, UsageKind::None) => {
-            // Responses and messages have no running usage: their events are the best there is.
+fn stream_tokens(reader: &StreamReader, kind: Kind) -> (Option<Usage>, TokenSource) {
+    match (reader.usage(), kind) {
+        ((usage, UsageKind::Final), _) => (usage, TokenSource::Usage),
+        ((usage, UsageKind::Running), Kind::OpenAi) => (usage, TokenSource::Partial),
+        ((_, UsageKind::None), Kind::OpenAi) => (None, TokenSource::None),
+        // These two have no running usage: counting their events is the best there is.
+        ((begun, _), Kind::Responses | Kind::Messages) => {
             let events = reader.delta_events();
             if events == 0 && begun.is_none() {
                 return (None, TokenSource::None);

@@ -6,8 +6,11 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use serde::{Deserialize, de::DeserializeOwned};
-use toml::{Spanned, de::DeValue};
+use serde::de::DeserializeOwned;
+use toml::{
+    Spanned,
+    de::{DeArray, DeValue},
+};
 
 /// A value of `gateway.toml` with the places of all its parts, borrowed from the text of the file.
 pub type Value<'t> = Spanned<DeValue<'t>>;
@@ -148,7 +151,11 @@ fn take_out(value: &mut Value<'_>, path: &[String]) -> bool {
         DeValue::Table(table) => table.remove(last.as_str()).is_some(),
         DeValue::Array(array) => match last.parse::<usize>() {
             Ok(index) if index < array.len() => {
-                array.remove(index);
+                // A `DeArray` can only grow, so it is made anew without the entry.
+                let mut rest = DeArray::new();
+                let others = array.iter().enumerate().filter(|(place, _)| *place != index);
+                others.for_each(|(_, part)| rest.push(part.clone()));
+                *array = rest;
                 true
             }
             _ => false,

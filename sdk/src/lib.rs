@@ -40,7 +40,7 @@ pub use options::{DurationText, SecretError, SecretRef, SizeText};
 pub use pipeline::{Pipeline, Step};
 pub use plugin::{BuildCx, BuildError, Built, PluginDef, Plugin, Services, plugin_named, plugins};
 pub use records::{NoRecords, RecordSink, Ticket};
-pub use answer::{AnswerReader, Fingerprint};
+pub use answer::{AnswerReader, Choices, Fingerprint};
 pub use reply::{Head, Reply};
 pub use response::{BrokenOff, Deadlines, ResponseBody};
 pub use routes::{Answer, ModelPlace, Route, routes};

@@ -52,7 +52,7 @@ struct Taken {
     endpoint: Arc<Endpoint>,
     lease: Lease,
     hide: Hide,
-    several: bool,
+    choices: vllm_gateway_sdk::Choices,
 }
 
 async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> Result<Taken, Error> {
@@ -71,7 +71,7 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
                 endpoint.reached();
                 metrics::attempt(upstream, endpoint, response.status().as_u16());
                 let endpoint = Arc::clone(endpoint);
-                return Ok(Taken { response, endpoint, lease, hide: plan.hide, several: plan.several });
+                return Ok(Taken { response, endpoint, lease, hide: plan.hide, choices: plan.choices });
             }
             Ok(Err(error)) if error.is_connect() => {
                 // Nothing was sent, so nothing can have been generated: the next one may have it.
@@ -107,14 +107,14 @@ fn request(ex: &Exchange, upstream: &Upstream, endpoint: &Endpoint, plan: &Plan)
 }
 
 fn respond(mut ex: Exchange, upstream: &Upstream, taken: Taken, started: Instant) -> Answered {
-    let Taken { response, endpoint, lease, hide, several } = taken;
+    let Taken { response, endpoint, lease, hide, choices } = taken;
     let (parts, body) = http::Response::from(response).into_parts();
     let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let metadata = parts.headers.get("metadata").cloned();
     let mut head = Head { status: parts.status, headers: headers::to_client(parts.headers) };
     let streams = head.headers.get(http::header::CONTENT_TYPE).is_some_and(is_event_stream);
     let reader = if streams {
-        AnswerReader::stream(ex.route().answer, hide, several, Arc::clone(&endpoint.fingerprint))
+        AnswerReader::stream(ex.route().answer, hide, choices, Arc::clone(&endpoint.fingerprint))
     } else {
         AnswerReader::whole(ex.route().answer, metadata.as_ref().map(HeaderValue::as_bytes))
     };

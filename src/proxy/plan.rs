@@ -1,11 +1,11 @@
 //! What is changed of a request on its way, and how its answer must be read for that reason.
 
 use bytes::Bytes;
-use vllm_gateway_sdk::{Answer, RequestBody, Route};
+use vllm_gateway_sdk::{Answer, Choices, RequestBody, Route};
 use vllm_gateway_wire::{
     edit::{self, Edits},
     multipart,
-    peek::{Choices, Member, Peeked},
+    peek::{self, Member, Peeked},
     sse::Hide,
 };
 
@@ -13,13 +13,15 @@ use vllm_gateway_wire::{
 pub(super) struct Plan {
     pub(super) segments: Vec<Bytes>,
     pub(super) hide: Hide,
-    pub(super) several: bool,
+    pub(super) choices: Choices,
 }
+
+const ONE: Choices = Choices { several: false, n: 1 };
 
 impl Plan {
     /// `model` is the name to send instead of the client's; `forced` says that the server reports usage unasked.
     pub(super) fn new(body: &RequestBody, route: &Route, model: Option<&str>, forced: bool) -> Self {
-        let (edits, hide, several) = match (body.json(), body.form()) {
+        let (edits, hide, choices) = match (body.json(), body.form()) {
             (Some(json), _) => {
                 let rename = model.map_or_else(Edits::none, |model| edit::rename_model(json, model));
                 let (ask, hide) = if forced || !reports_usage(route, json) {
@@ -27,7 +29,8 @@ impl Plan {
                 } else {
                     asking(edit::ask_for_usage(json), json.wants_usage(), json.wants_running_usage())
                 };
-                (rename.and(ask), hide, json.choices == Choices::Several)
+                let choices = Choices { several: json.choices == peek::Choices::Several, n: json.n };
+                (rename.and(ask), hide, choices)
             }
             (_, Some(form)) => {
                 let rename = model.map_or_else(Edits::none, |model| multipart::rename_model(form, model));
@@ -36,12 +39,12 @@ impl Plan {
                 } else {
                     asking(multipart::ask_for_usage(form), form.wants_usage(), form.wants_running_usage())
                 };
-                (rename.and(ask), hide, false)
+                (rename.and(ask), hide, ONE)
             }
-            (None, None) => (Edits::none(), Hide::Nothing, false),
+            (None, None) => (Edits::none(), Hide::Nothing, ONE),
         };
         let segments = if edits.is_empty() { body.segments().to_vec() } else { edits.apply(body.segments()) };
-        Self { segments, hide, several }
+        Self { segments, hide, choices }
     }
 }
 
@@ -55,10 +58,6 @@ fn reports_usage(route: &Route, json: &Peeked) -> bool {
 
 /// What the client will see that it did not ask for, and so must not see.
 fn asking(ask: Edits, wants_usage: bool, wants_running: bool) -> (Edits, Hide) {
-    let hide = match (ask.is_empty(), wants_usage, wants_running) {
-        (true, ..) | (_, _, true) => Hide::Nothing,
-        (false, true, false) => Hide::Running,
-        (false, false, false) => Hide::All,
-    };
+    let hide = if ask.is_empty() { Hide::Nothing } else { Hide::for_client(wants_usage, wants_running) };
     (ask, hide)
 }
