@@ -1,0 +1,234 @@
+//! The embedded store: one SQLite file, which needs no server.
+//!
+//! - **Threads.** One thread writes, three read; callers hand them jobs through bounded queues (`worker`). A query that
+//!   runs longer than 5 s is ended, a caller waits 10 s at most.
+//! - **Durability.** Write-ahead log with `synchronous = NORMAL`: a crash of the gateway loses nothing; a power cut may
+//!   lose the last transactions, never the file. Records are kept in the gateway's journal until they are stored; whoever
+//!   needs more than that runs MongoDB.
+//! - **Files.** The folder and the file are made when missing, for the owner only (0700, 0600). `-wal` and `-shm`
+//!   lie beside it and belong to it. The file must be on a local disk: SQLite's locks need one.
+//! - **Sharing.** Several processes on one machine may open the same file; they wait for one another up to 5 s.
+//! - **Usage** is counted in the transaction that inserts the records. Nothing can come between the two.
+
+mod apps;
+mod changes;
+mod log;
+mod open;
+mod purge;
+pub(crate) mod records;
+mod schema;
+mod usage;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use vllm_gateway_record::Record;
+
+use self::worker::Workers;
+use crate::{
+    App, AppChange, AppQuery, AppStore, Appended, ChangeMark, Changes, LogQuery, LogStore, Page, Store,
+    StoreError, StoreKind, StoredApp, UsageQuery, UsageRow, check, cursor,
+};
+
+/// How many threads answer questions.
+const READERS: usize = 3;
+
+/// A store in a SQLite file.
+pub struct SqliteStore {
+    writer: Arc<Workers>,
+    readers: Arc<Workers>,
+}
+
+/// Opens the database of that path, made when missing. [`StoreError::Invalid`] if it is not ours or of a newer version.
+pub async fn open_sqlite(path: impl Into<PathBuf>) -> Result<SqliteStore, StoreError> {
+    let path = path.into();
+    // Opening may wait for another process and for a migration: not on a thread of the runtime.
+    let opened = tokio::task::spawn_blocking(move || {
+        let writer = open::writer(&path)?;
+        let readers = (0..READERS).map(|_| open::reader(&path)).collect::<Result<_, _>>()?;
+        Ok((Workers::start("sqlite-writer", vec![writer])?, Workers::start("sqlite-reader", readers)?))
+    });
+    let (writer, readers) = opened
+        .await
+        .map_err(|error| StoreError::internal("opening the database panicked").because(error))??;
+    Ok(SqliteStore { writer: Arc::new(writer), readers: Arc::new(readers) })
+}
+
+#[async_trait]
+impl AppStore for SqliteStore {
+    async fn insert(&self, app: &StoredApp) -> Result<(), StoreError> {
+        check::app(app)?;
+        let app = app.clone();
+        self.writer.write(move |connection| apps::insert(connection, &app)).await
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<StoredApp>, StoreError> {
+        let id = id.to_owned();
+        self.readers
+            .read(move |connection| {
+                // One transaction: the app and its keys are of the same moment.
+                let transaction = connection.transaction().map_err(failed)?;
+                apps::get(&transaction, &id)
+            })
+            .await
+    }
+
+    async fn list(&self, query: &AppQuery, page_num: u64, page_size: u32) -> Result<Page<App>, StoreError> {
+        let query = query.clone();
+        self.readers.read(move |connection| apps::list(connection, &query, page_num, page_size)).await
+    }
+
+    async fn update(&self, id: &str, change: AppChange) -> Result<Option<StoredApp>, StoreError> {
+        check::change(&change)?;
+        let id = id.to_owned();
+        self.writer.write(move |connection| apps::update(connection, &id, change)).await
+    }
+
+    async fn delete(&self, id: &str) -> Result<bool, StoreError> {
+        let id = id.to_owned();
+        self.writer.write(move |connection| apps::delete(connection, &id)).await
+    }
+
+    async fn changes(&self, since: &ChangeMark) -> Result<Changes, StoreError> {
+        let since = since.clone();
+        self.readers.read(move |connection| changes::since(connection, &since)).await
+    }
+
+    async fn touch(&self, uses: &[(String, Timestamp)]) -> Result<(), StoreError> {
+        for slice in uses.chunks(log::BATCH) {
+            let slice = slice.to_vec();
+            self.writer.write(move |connection| apps::touch(connection, &slice)).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl LogStore for SqliteStore {
+    async fn append(&self, records: &[Record]) -> Result<Appended, StoreError> {
+        let mut all = Appended::default();
+        for (number, batch) in records.chunks(log::BATCH).enumerate() {
+            let batch = batch.to_vec();
+            let part = self
+                .writer
+                .write(move |connection| log::append(connection, &batch, number * log::BATCH))
+                .await?;
+            all.stored += part.stored;
+            all.rejected.extend(part.rejected);
+        }
+        Ok(all)
+    }
+
+    async fn page(
+        &self,
+        query: &LogQuery,
+        page_num: u64,
+        page_size: u32,
+    ) -> Result<Page<Record>, StoreError> {
+        let query = query.clone();
+        self.readers.read(move |connection| log::page(connection, &query, page_num, page_size)).await
+    }
+
+    async fn export(
+        &self,
+        query: &LogQuery,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<(Vec<Record>, Option<String>), StoreError> {
+        crate::page::check_limit(limit)?;
+        let after = cursor::decode(cursor)?;
+        let query = query.clone();
+        self.readers.read(move |connection| log::export(connection, &query, after, limit)).await
+    }
+
+    async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        let (query, span) = (query.clone(), query.span()?);
+        self.readers.read(move |connection| usage::query(connection, &query, span)).await
+    }
+
+    async fn purge(&self, before: Timestamp, max: u64) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        while removed < max {
+            let slice = purge::SLICE.min(max - removed);
+            // Each slice waits in the queue behind the writes that came meanwhile.
+            let part = self.writer.write(move |connection| purge::records(connection, before, slice)).await?;
+            removed += part;
+            if part < slice {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn roll_up(&self) -> Result<u64, StoreError> {
+        let now = Timestamp::now();
+        self.writer.write(move |connection| changes::forget_deletions(connection, now)).await?;
+        while self.writer.write(move |connection| purge::forget_ids(connection, now)).await? {}
+        // The roll-ups themselves are always up to date.
+        Ok(0)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn ping(&self) -> Result<(), StoreError> {
+        // Both the writer and a reader have to answer; a transaction that takes the lock shows that writing works.
+        self.writer.write(|connection| write_transaction(connection)?.commit().map_err(failed)).await?;
+        self.readers
+            .read(|connection| connection.execute_batch("SELECT one FROM store").map_err(failed))
+            .await
+    }
+
+    async fn close(&self) {
+        let (writer, readers) = (Arc::clone(&self.writer), Arc::clone(&self.readers));
+        let finished = tokio::task::spawn_blocking(move || {
+            // The writer goes last: the last connection of all folds the write-ahead log into the file.
+            readers.finish();
+            writer.finish();
+        });
+        if finished.await.is_err() {
+            tracing::error!("closing the database panicked");
+        }
+    }
+
+    fn kind(&self) -> StoreKind {
+        StoreKind::Sqlite
+    }
+}
+
+/// A transaction that may write: it takes the lock at once, so it cannot fail half way for want of it.
+fn write_transaction(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)
+}
+
+/// What SQLite said, by what the caller can do about it.
+fn failed(error: rusqlite::Error) -> StoreError {
+    let sorted = match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => StoreError::unavailable(format!(
+            "the query took longer than {} s: ask for a shorter time or fewer records",
+            worker::LONGEST_QUERY.as_secs()
+        )),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StoreError::unavailable("another process holds the database")
+        }
+        Some(ErrorCode::DiskFull) => StoreError::unavailable("the disk of the database is full"),
+        Some(
+            ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied,
+        ) => StoreError::unavailable(
+            "the database's file cannot be used: look at its disk and its permissions",
+        ),
+        Some(ErrorCode::NotADatabase) => StoreError::invalid("the file is not a SQLite database"),
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::internal(
+            "the database is damaged: restore a copy of the file, or move it away to start anew",
+        ),
+        _ => StoreError::internal("the database refused a query"),
+    };
+    sorted.because(error)
+}
