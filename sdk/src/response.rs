@@ -47,6 +47,32 @@ enum State {
     Done,
 }
 
+/// Why a response breaks off.
+struct Break {
+    outcome: Outcome,
+    code: &'static str,
+    message: &'static str,
+}
+
+impl Break {
+    const BROKE: Self = Self {
+        outcome: Outcome::UpstreamBroke,
+        code: "upstream_error",
+        message: "the upstream broke off its answer",
+    };
+    const EARLY: Self = Self { message: "the upstream ended its answer too early", ..Self::BROKE };
+    const SLOW: Self = Self {
+        outcome: Outcome::Timeout,
+        code: "upstream_timeout",
+        message: "the upstream took too long",
+    };
+    const CUT: Self = Self {
+        outcome: Outcome::Interrupted,
+        code: "shutting_down",
+        message: "the gateway is shutting down",
+    };
+}
+
 /// The response broke off. Its connection is closed, so that no client takes it for whole.
 #[derive(Debug, thiserror::Error)]
 #[error("the response broke off")]
@@ -96,7 +122,7 @@ where
                     // Trailers are of one hop and end here.
                     let Ok(chunk) = frame.into_data() else { continue };
                     if self.ex.is_cut() && !self.ex.has_ended() {
-                        return self.break_off(Outcome::Interrupted, "shutting_down", "the gateway is shutting down");
+                        return self.break_off(&Break::CUT);
                     }
                     if let Some(out) = self.take(&chunk) {
                         return Poll::Ready(Some(Ok(out)));
@@ -105,13 +131,13 @@ where
                 Poll::Ready(None) => return self.upstream_ended(),
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(request_id = self.ex.facts().request_id(), %error, "the upstream broke");
-                    return self.break_off(Outcome::UpstreamBroke, "upstream_error", "the upstream broke off its answer");
+                    return self.break_off(&Break::BROKE);
                 }
                 Poll::Pending => {
                     if self.poll_deadline(cx).is_pending() {
                         return Poll::Pending;
                     }
-                    return self.break_off(Outcome::Timeout, "upstream_timeout", "the upstream took too long");
+                    return self.break_off(&Break::SLOW);
                 }
             }
         }
@@ -119,9 +145,7 @@ where
 
     /// Takes a chunk of the upstream; gives what goes to the client now, if anything does.
     fn take(&mut self, chunk: &Bytes) -> Option<Bytes> {
-        if self.timer.is_some() {
-            self.heard = Instant::now();
-        }
+        self.heard = Instant::now();
         self.left = self.left.map(|left| left.saturating_sub(chunk.len() as u64));
         let mut out = self.reader.push(chunk);
         // The server may never ask again once the declared length is out, and clients hang up after the last event.
@@ -139,8 +163,7 @@ where
     fn upstream_ended(&mut self) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         let mut held = self.reader.finish();
         if self.reader.needs_terminator() && !self.reader.saw_terminator() {
-            self.ends_in_line |= held.last().is_some_and(|last| *last != b'\n');
-            return self.break_off_after(held, Outcome::UpstreamBroke, "upstream_error", "the upstream ended its answer too early");
+            return self.break_off_after(&held, &Break::EARLY);
         }
         self.complete();
         self.close();
@@ -162,33 +185,31 @@ where
         self.ex.end(if broke { Outcome::UpstreamBroke } else { Outcome::Finished });
     }
 
-    fn break_off(&mut self, outcome: Outcome, code: &'static str, message: &'static str) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+    fn break_off(&mut self, reason: &Break) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         let held = self.reader.finish();
-        self.ends_in_line |= held.last().is_some_and(|last| *last != b'\n');
-        self.break_off_after(held, outcome, code, message)
+        self.break_off_after(&held, reason)
     }
 
     /// Ends a body that cannot be whole: a stream is told by an event, then the connection breaks.
-    fn break_off_after(&mut self, held: Bytes, outcome: Outcome, code: &'static str, message: &'static str) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+    fn break_off_after(&mut self, held: &[u8], reason: &Break) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         self.close();
         if self.ex.has_ended() {
             // The terminator was out already: what came after it matters to nobody.
             return Poll::Ready(None);
         }
-        self.ex.failed_with(code);
+        self.ex.failed_with(reason.code);
         self.ex.count(self.reader.tokens());
         self.ex.last();
-        self.ex.end(outcome);
+        self.ex.end(reason.outcome);
         if !self.reader.is_stream() {
-            self.state = State::Done;
             return Poll::Ready(Some(Err(BrokenOff)));
         }
         self.state = State::Broken;
-        let mut out = BytesMut::from(held.as_ref());
-        if self.ends_in_line {
+        let mut out = BytesMut::from(held);
+        if held.last().map_or(self.ends_in_line, |last| *last != b'\n') {
             out.put_slice(b"\n\n");
         }
-        let error = Error::new(http::StatusCode::BAD_GATEWAY, code, message);
+        let error = Error::new(http::StatusCode::BAD_GATEWAY, reason.code, reason.message);
         out.put_slice(error_event(&error, self.ex.route().api, self.ex.route().answer).as_bytes());
         let mut out = out.freeze();
         self.ex.chunk(&mut out);
@@ -206,14 +227,7 @@ where
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let due = (self.heard + self.deadlines.gap).min(self.deadlines.total);
-            let timer = match &mut self.timer {
-                Some(timer) => timer,
-                None => {
-                    self.heard = Instant::now();
-                    let due = (self.heard + self.deadlines.gap).min(self.deadlines.total);
-                    self.timer.insert(Box::pin(tokio::time::sleep_until(due.into())))
-                }
-            };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }

@@ -80,7 +80,6 @@ impl Route {
 }
 
 /// All routes.
-#[must_use]
 pub fn routes() -> impl Iterator<Item = &'static Route> {
     ROUTES.iter().chain([&ONE_MODEL])
 }
