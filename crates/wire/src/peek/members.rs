@@ -1,0 +1,234 @@
+//! Remembers the top-level members that matter while the scanner goes by.
+
+use super::{
+    Choices, Field, FieldValue, Flag, Lax, MAX_SCALAR, Member, Members, OptionsObject, PeekError, Peeked,
+    StreamOptions, lax,
+};
+
+/// What the scanner is inside of, as far as it matters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Model,
+    Stream,
+    StreamOptions,
+    N,
+    Prompt,
+    PromptEmbeds,
+    Other,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OptionKey {
+    IncludeUsage,
+    ContinuousUsageStats,
+    Other,
+}
+
+/// The notes taken so far. Only depth 1 (members of the body) and 2 (their elements) ever concern it.
+pub(super) struct Notes {
+    key: Key,
+    option: OptionKey,
+    /// First byte and offset of the value of `key`.
+    first: u8,
+    start: usize,
+    option_start: usize,
+    model: Option<Field>,
+    saw_model: bool,
+    stream: bool,
+    stream_options: StreamOptions,
+    n: u32,
+    prompts: usize,
+    embeds: usize,
+    members: Members,
+    has_members: bool,
+}
+
+impl Notes {
+    pub(super) fn new() -> Self {
+        Self {
+            key: Key::Other,
+            option: OptionKey::Other,
+            first: 0,
+            start: 0,
+            option_start: 0,
+            model: None,
+            saw_model: false,
+            stream: false,
+            stream_options: StreamOptions::Absent,
+            n: 1,
+            prompts: 0,
+            embeds: 0,
+            members: Members::default(),
+            has_members: false,
+        }
+    }
+
+    /// Whether the key of an object at this depth should be read.
+    pub(super) fn wants_key(&self, depth: u8) -> bool {
+        depth == 1 || (depth == 2 && self.key == Key::StreamOptions)
+    }
+
+    /// A key was read, quotes included; `None` if it is longer than any that matters.
+    pub(super) fn key(&mut self, depth: u8, quoted: Option<&[u8]>, end: usize) -> Result<(), PeekError> {
+        let name = quoted.and_then(lax::unescape);
+        let name = name.as_deref().unwrap_or_default();
+        if depth == 1 {
+            self.has_members = true;
+            return self.member(name, end);
+        }
+        if let StreamOptions::Object(options) = &mut self.stream_options {
+            options.has_members = true;
+        }
+        self.option = match name {
+            "include_usage" => OptionKey::IncludeUsage,
+            "continuous_usage_stats" => OptionKey::ContinuousUsageStats,
+            _ => OptionKey::Other,
+        };
+        Ok(())
+    }
+
+    fn member(&mut self, name: &str, end: usize) -> Result<(), PeekError> {
+        self.key = match name {
+            "model" if self.saw_model => return Err(PeekError::DuplicateModel { at: end }),
+            "model" => {
+                self.saw_model = true;
+                Key::Model
+            }
+            "stream" => Key::Stream,
+            "stream_options" => Key::StreamOptions,
+            "n" => Key::N,
+            "prompt" => Key::Prompt,
+            "prompt_embeds" => Key::PromptEmbeds,
+            _ => Key::Other,
+        };
+        match name {
+            "messages" => self.members.add(Member::Messages),
+            "prompt" => self.members.add(Member::Prompt),
+            "prompt_embeds" => self.members.add(Member::PromptEmbeds),
+            "input" => self.members.add(Member::Input),
+            "query" => self.members.add(Member::Query),
+            "documents" => self.members.add(Member::Documents),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A value begins. Answers whether its raw bytes should be kept for [`Notes::end`].
+    pub(super) fn begin(&mut self, depth: u8, first: u8, at: usize) -> bool {
+        match depth {
+            1 => self.begin_member(first, at),
+            2 => self.begin_element(first, at),
+            _ => false,
+        }
+    }
+
+    fn begin_member(&mut self, first: u8, at: usize) -> bool {
+        (self.first, self.start) = (first, at);
+        match self.key {
+            Key::Model | Key::Stream | Key::N => !matches!(first, b'{' | b'['),
+            Key::StreamOptions => {
+                if first == b'{' {
+                    self.stream_options = StreamOptions::Object(OptionsObject {
+                        range: at..at,
+                        has_members: false,
+                        include_usage: None,
+                        continuous_usage_stats: None,
+                    });
+                }
+                false
+            }
+            Key::Prompt => {
+                self.prompts = usize::from(first == b'"');
+                false
+            }
+            Key::PromptEmbeds => {
+                self.embeds = usize::from(first == b'"');
+                false
+            }
+            Key::Other => false,
+        }
+    }
+
+    fn begin_element(&mut self, first: u8, at: usize) -> bool {
+        // A list of numbers is one prompt of token ids; strings and lists in it are a prompt each.
+        let is_a_prompt = self.first == b'[' && matches!(first, b'"' | b'[' | b'{');
+        match self.key {
+            Key::Prompt => self.prompts += usize::from(is_a_prompt),
+            Key::PromptEmbeds => self.embeds += usize::from(is_a_prompt),
+            Key::StreamOptions if self.first == b'{' && self.option != OptionKey::Other => {
+                self.option_start = at;
+                return !matches!(first, b'{' | b'[');
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// A value ended. `raw` is `None` if it was not kept or is longer than [`MAX_SCALAR`].
+    pub(super) fn end(&mut self, depth: u8, raw: Option<&[u8]>, end: usize) -> Result<(), PeekError> {
+        match depth {
+            1 => self.end_member(raw, end),
+            2 if self.key == Key::StreamOptions && self.first == b'{' => {
+                self.end_option(raw, end);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn end_member(&mut self, raw: Option<&[u8]>, end: usize) -> Result<(), PeekError> {
+        let range = self.start..end;
+        match self.key {
+            Key::Model => {
+                let value = match self.first {
+                    b'n' => FieldValue::Null,
+                    b'"' => model_text(raw.ok_or(PeekError::ModelTooLong)?)?,
+                    _ => FieldValue::Other,
+                };
+                self.model = Some(Field { value, range });
+            }
+            Key::Stream => self.stream = Lax::of_json(raw.unwrap_or_default()).is_true(),
+            Key::N => self.n = lax::count(raw.unwrap_or_default()),
+            Key::StreamOptions => match (self.first, &mut self.stream_options) {
+                (b'{', StreamOptions::Object(options)) => options.range.end = end,
+                (b'n', options) => *options = StreamOptions::Null(range),
+                (_, options) => *options = StreamOptions::Other(range),
+            },
+            Key::Prompt | Key::PromptEmbeds | Key::Other => {}
+        }
+        self.key = Key::Other;
+        Ok(())
+    }
+
+    fn end_option(&mut self, raw: Option<&[u8]>, end: usize) {
+        let flag = Flag { value: Lax::of_json(raw.unwrap_or_default()), range: self.option_start..end };
+        let StreamOptions::Object(options) = &mut self.stream_options else { return };
+        match self.option {
+            OptionKey::IncludeUsage => options.include_usage = Some(flag),
+            OptionKey::ContinuousUsageStats => options.continuous_usage_stats = Some(flag),
+            OptionKey::Other => {}
+        }
+        self.option = OptionKey::Other;
+    }
+
+    pub(super) fn finish(self, close: usize, body_len: usize) -> Peeked {
+        let several = self.n > 1 || self.prompts + self.embeds > 1;
+        Peeked {
+            model: self.model,
+            stream: self.stream,
+            stream_options: self.stream_options,
+            choices: if several { Choices::Several } else { Choices::One },
+            n: self.n,
+            members: self.members,
+            body_len,
+            close,
+            has_members: self.has_members,
+        }
+    }
+}
+
+fn model_text(quoted: &[u8]) -> Result<FieldValue, PeekError> {
+    debug_assert!(quoted.len() <= MAX_SCALAR);
+    let text = lax::unescape(quoted).ok_or(PeekError::ModelNotText)?;
+    Ok(if text.is_empty() { FieldValue::Empty } else { FieldValue::Text(text.into_owned()) })
+}
