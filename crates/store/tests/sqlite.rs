@@ -1,0 +1,146 @@
+//! The suite against SQLite, and what only a file can do.
+
+#![allow(clippy::unwrap_used)]
+
+mod suite;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use suite::fixture::{Fixture, all, app, record, sums};
+use tempfile::tempdir;
+use vllm_gateway_store::{
+    AppStore as _, ChangeMark, LogStore as _, Store as _, StoreError, StoreKind, open_sqlite,
+};
+
+async fn open(_test: &str) -> Fixture {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("gateway.db");
+    let store = Arc::new(open_sqlite(&path).await.unwrap());
+    let other = Arc::new(open_sqlite(&path).await.unwrap());
+    Fixture { store, other, keep: Box::new(folder) }
+}
+
+store_suite!(open);
+
+#[tokio::test]
+async fn a_database_keeps_everything_when_it_is_opened_again() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("gateway.db");
+    let store = open_sqlite(&path).await.unwrap();
+    assert_eq!(store.kind(), StoreKind::Sqlite);
+    let stored = app("Acme");
+    store.insert(&stored).await.unwrap();
+    let record = record("2026-03-02T12:00:00.123456Z");
+    store.append(std::slice::from_ref(&record)).await.unwrap();
+    let mark = store.changes(&ChangeMark::start()).await.unwrap().mark;
+    store.close().await;
+    assert!(!path.with_extension("db-wal").exists(), "closing folds the log into the file");
+    let again: Arc<dyn vllm_gateway_store::Store> = Arc::new(open_sqlite(&path).await.unwrap());
+    assert_eq!(again.get(&stored.app.id).await.unwrap(), Some(stored));
+    // Microseconds are kept.
+    assert_eq!(again.page(&all(), 1, 10).await.unwrap().items, [record]);
+    assert_eq!(sums(&again).await, (1, 5));
+    let since = again.changes(&mark).await.unwrap();
+    assert!(!since.complete && since.upserts.is_empty(), "the mark is still good");
+}
+
+#[tokio::test]
+async fn the_folder_and_the_files_are_made_for_their_owner_only() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("new/deep/gateway.db");
+    let store = open_sqlite(&path).await.unwrap();
+    store.append(&[record("2026-03-02T12:00:00Z")]).await.unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    for file in [path.clone(), path.with_extension("db-wal"), path.with_extension("db-shm")] {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_with_the_path_and_what_to_do() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("gateway.db");
+    open_sqlite(&path).await.unwrap().close().await;
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = refusal(&path).await;
+    assert!(matches!(error, StoreError::Invalid { .. }), "{error:?}");
+    for part in ["gateway.db", "schema 99", "newer"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_our_database_is_refused_and_left_alone() {
+    let folder = tempdir().unwrap();
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "not a database, though long enough to look like one ".repeat(100)).unwrap();
+    assert!(matches!(refusal(&text).await, StoreError::Invalid { .. }));
+    let foreign = folder.path().join("foreign.db");
+    rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE theirs (id INTEGER)").unwrap();
+    assert!(refusal(&foreign).await.to_string().contains("another program"));
+    let blocked = text.join("gateway.db");
+    assert!(refusal(&blocked).await.to_string().contains("folder"));
+}
+
+async fn refusal(path: &Path) -> StoreError {
+    open_sqlite(path).await.err().unwrap()
+}
+
+#[tokio::test]
+async fn a_writer_waits_for_another_process_and_then_says_so() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("gateway.db");
+    let store = open_sqlite(&path).await.unwrap();
+    let holder = rusqlite::Connection::open(&path).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = store.append(&[record("2026-03-02T12:00:00Z")]).await.unwrap_err();
+    assert!(error.is_unavailable() && error.to_string().contains("another process"), "{error:?}");
+    // Readers do not mind.
+    assert_eq!(store.page(&all(), 1, 10).await.unwrap().total, 0);
+    holder.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(store.append(&[record("2026-03-02T12:00:00Z")]).await.unwrap().stored, 1);
+}
+
+#[tokio::test]
+async fn a_mark_from_before_forgotten_deletions_gives_everything() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("gateway.db");
+    let store = open_sqlite(&path).await.unwrap();
+    let (gone, stays) = (app("gone"), app("stays"));
+    store.insert(&gone).await.unwrap();
+    let early = store.changes(&ChangeMark::start()).await.unwrap().mark;
+    store.delete(&gone.app.id).await.unwrap();
+    store.insert(&stays).await.unwrap();
+    let late = store.changes(&early).await.unwrap().mark;
+    store.roll_up().await.unwrap();
+    assert_eq!(store.changes(&early).await.unwrap().deleted, [gone.app.id], "told for a day");
+    // Two days pass.
+    let meddler = rusqlite::Connection::open(&path).unwrap();
+    meddler.execute("UPDATE deleted_apps SET time = time - 172800000000", []).unwrap();
+    store.roll_up().await.unwrap();
+    let changes = store.changes(&early).await.unwrap();
+    assert!(changes.complete && changes.deleted.is_empty());
+    assert_eq!(changes.upserts, [stays]);
+    assert!(!store.changes(&late).await.unwrap().complete, "a later mark knows of the deletion");
+}
+
+#[tokio::test]
+async fn purged_ids_are_forgotten_after_a_day() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("gateway.db");
+    let store = open_sqlite(&path).await.unwrap();
+    let records: Vec<_> = (0..1_200).map(|_| record("2026-03-02T12:00:00Z")).collect();
+    store.append(&records).await.unwrap();
+    assert_eq!(store.purge("2027-01-01T00:00:00Z".parse().unwrap(), 5_000).await.unwrap(), 1_200);
+    let meddler = rusqlite::Connection::open(&path).unwrap();
+    let known =
+        || meddler.query_row("SELECT count(*) FROM purged_records", [], |row| row.get::<_, i64>(0)).unwrap();
+    store.roll_up().await.unwrap();
+    assert_eq!(known(), 1_200);
+    meddler.execute("UPDATE purged_records SET time = time - 90000000000", []).unwrap();
+    store.roll_up().await.unwrap();
+    assert_eq!(known(), 0);
+}
