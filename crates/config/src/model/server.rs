@@ -1,0 +1,72 @@
+//! `[server]`: the listener that apps talk to.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use vllm_gateway_sdk::{DurationText, SizeText};
+
+use super::at_least_one;
+use crate::{ListenAddr, Network, Origin};
+
+/// The listener for OpenAI clients.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerOptions {
+    /// Where OpenAI clients connect. A change needs a restart.
+    pub listen: ListenAddr,
+    /// Serves HTTPS with this certificate; without it, HTTP. A change needs a restart.
+    pub tls: Option<TlsOptions>,
+    /// The largest request body; a larger one is answered with 413.
+    pub max_body_size: SizeText,
+    /// How long a client may take to send its whole request body; then it is answered with 408.
+    pub body_timeout: DurationText,
+    /// How much memory all request bodies together may take; beyond it new requests are answered with 503.
+    /// A change needs a restart.
+    pub body_memory: SizeText,
+    /// How many clients may be connected at the same time. A change needs a restart.
+    #[serde(deserialize_with = "at_least_one")]
+    #[schemars(range(min = 1))]
+    pub max_connections: usize,
+    /// How long requests that are being served may go on after SIGTERM. A change needs a restart.
+    pub shutdown_grace: DurationText,
+    /// Proxies in front of the gateway: from them, and from nobody else, `x-forwarded-for` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Lets web pages call the gateway from a browser; without it they cannot. A change needs a restart.
+    pub cors: Option<CorsOptions>,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            listen: ListenAddr::from(std::net::SocketAddr::from(([0, 0, 0, 0], 8080))),
+            tls: None,
+            max_body_size: SizeText::mebibytes(32),
+            body_timeout: DurationText::seconds(60),
+            body_memory: SizeText::mebibytes(512),
+            max_connections: 16_384,
+            shutdown_grace: DurationText::seconds(30),
+            trusted_proxies: Vec::new(),
+            cors: None,
+        }
+    }
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsOptions {
+    /// PEM file with the certificate and the chain behind it.
+    pub cert: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// Which web pages may call the gateway.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CorsOptions {
+    /// The origins of these pages; `"*"` allows every page.
+    #[schemars(length(min = 1))]
+    pub origins: Vec<Origin>,
+}

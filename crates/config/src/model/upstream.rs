@@ -1,0 +1,79 @@
+//! `[upstreams.NAME]`: a pool of vLLM servers that serve the same models.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use vllm_gateway_sdk::{DurationText, SecretRef};
+
+use super::at_least_one;
+use crate::EndpointUrl;
+
+/// A pool of vLLM servers that serve the same models.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamOptions {
+    /// The vLLM servers.
+    #[schemars(length(min = 1))]
+    pub endpoints: Vec<EndpointOptions>,
+    /// Sent to vLLM instead of the client's key, as a bearer token; without it, none is sent.
+    pub api_key: Option<SecretRef>,
+    /// How requests are spread over the endpoints.
+    pub balance: Balance,
+    /// How long a connection may take to come about. Then the next endpoint is tried.
+    pub connect_timeout: DurationText,
+    /// How long the first byte of an answer may take: queueing and, unless streamed, the whole generation.
+    pub first_byte_timeout: DurationText,
+    /// How long an answer may be silent once it has begun.
+    pub gap_timeout: DurationText,
+    /// How long a request may take as a whole.
+    pub total_timeout: DurationText,
+    /// The servers run with `--enable-force-include-usage`: clients see the usage that they did not ask for, as
+    /// they would see it from vLLM.
+    pub force_include_usage: bool,
+    /// PEM file with the certificate authorities that `https` endpoints are checked by, instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// How many unused connections to each endpoint are kept open.
+    pub max_idle_per_endpoint: usize,
+}
+
+impl Default for UpstreamOptions {
+    fn default() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            api_key: None,
+            balance: Balance::RoundRobin,
+            connect_timeout: DurationText::seconds(3),
+            first_byte_timeout: DurationText::seconds(600),
+            gap_timeout: DurationText::seconds(120),
+            total_timeout: DurationText::seconds(3600),
+            force_include_usage: false,
+            ca: None,
+            max_idle_per_endpoint: 256,
+        }
+    }
+}
+
+/// One vLLM server.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointOptions {
+    /// Its base URL; the gateway puts the route behind it.
+    pub url: EndpointUrl,
+    /// Its share of the requests, compared with the weights of the others.
+    #[serde(default = "one", deserialize_with = "at_least_one")]
+    #[schemars(range(min = 1))]
+    pub weight: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// How requests are spread over the endpoints of an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// One after the other, as often as their weights say.
+    RoundRobin,
+}

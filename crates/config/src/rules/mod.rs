@@ -1,0 +1,21 @@
+//! Rules that span several places of the file. Each keeps silent where an error reported before makes it moot.
+
+mod listeners;
+mod order;
+mod pipelines;
+mod routes;
+mod secrets;
+mod upstreams;
+
+use std::collections::BTreeMap;
+
+use crate::{build::BuiltFilter, draft::Draft, report::Report};
+
+/// Applies all rules.
+pub(crate) fn check(draft: &Draft<'_>, filters: &BTreeMap<String, BuiltFilter>, report: &mut Report) {
+    listeners::check(draft, report);
+    secrets::check(draft, report);
+    upstreams::check(draft, filters, report);
+    pipelines::check(draft, report);
+    routes::check(draft, report);
+}

@@ -1,0 +1,72 @@
+//! Rules of `[upstreams.NAME]`.
+
+use std::collections::{BTreeMap, HashSet};
+
+use vllm_gateway_sdk::Fact;
+
+use crate::{UpstreamOptions, build::BuiltFilter, draft::{Draft, Section}, report::Report};
+
+pub(super) fn check(draft: &Draft<'_>, filters: &BTreeMap<String, BuiltFilter>, report: &mut Report) {
+    for upstream in &draft.upstreams {
+        if let Some(options) = &upstream.options {
+            endpoints(upstream, options, report);
+            deadlines(upstream, options, report);
+        }
+    }
+    unused(draft, filters, report);
+}
+
+fn endpoints(upstream: &Section<'_, UpstreamOptions>, options: &UpstreamOptions, report: &mut Report) {
+    let name = &upstream.name;
+    if options.endpoints.is_empty() {
+        report
+            .error(upstream.at(&["endpoints"]), format!("upstream `{name}`: no endpoints"))
+            .hint("name a vLLM server: `endpoints = [{ url = \"http://10.0.0.11:8000\" }]`");
+    }
+    let mut seen = HashSet::new();
+    for (index, endpoint) in options.endpoints.iter().enumerate() {
+        let place = upstream.at(&["endpoints", &index.to_string(), "url"]);
+        if !seen.insert(&endpoint.url) {
+            report
+                .warning(place.clone(), format!("upstream `{name}`: `{}` is named twice", endpoint.url))
+                .hint("give it a larger `weight` instead");
+        }
+        if endpoint.url.as_str().ends_with("/v1") {
+            report
+                .warning(place, format!("upstream `{name}`: requests will go to `{}/v1/…`", endpoint.url))
+                .hint("leave `/v1` out: the gateway puts the whole route behind the URL");
+        }
+    }
+}
+
+fn deadlines(upstream: &Section<'_, UpstreamOptions>, options: &UpstreamOptions, report: &mut Report) {
+    let total = options.total_timeout;
+    let parts = [
+        ("connect_timeout", options.connect_timeout),
+        ("first_byte_timeout", options.first_byte_timeout),
+        ("gap_timeout", options.gap_timeout),
+    ];
+    for (key, part) in parts.into_iter().filter(|(_, part)| *part > total) {
+        let place = if upstream.has(key) { upstream.at(&[key]) } else { upstream.at(&["total_timeout"]) };
+        let message = format!("upstream `{}`: `{key}` ({part}) is never reached: `total_timeout` is {total}", upstream.name);
+        report.warning(place, message).hint(format!("make `{key}` shorter, or `total_timeout` longer"));
+    }
+}
+
+/// Upstreams that no filter leads to. Known only if every filter that chooses targets says which.
+fn unused(draft: &Draft<'_>, filters: &BTreeMap<String, BuiltFilter>, report: &mut Report) {
+    let mut used = HashSet::new();
+    for filter in &draft.filters {
+        let chooses = filter.plugin.is_none_or(|plugin| plugin.provides.contains(&Fact::Target));
+        let offers = filters.get(&filter.name).map(|built| built.filter.models()).unwrap_or_default();
+        if chooses && offers.is_empty() {
+            return;
+        }
+        used.extend(offers.into_iter().map(|offer| offer.target.upstream));
+    }
+    for upstream in draft.upstreams.iter().filter(|upstream| !used.contains(upstream.name.as_str())) {
+        report
+            .warning(upstream.place.clone(), format!("upstream `{}` is not used", upstream.name))
+            .hint("no filter routes a model to it");
+    }
+}
