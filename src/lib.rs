@@ -16,10 +16,7 @@ use std::process::ExitCode;
 pub use gateway::{Gateway, StartError};
 
 /// The commit that this was built from; `unknown` outside of a checkout.
-pub(crate) const COMMIT: &str = match option_env!("VLLM_GATEWAY_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
+pub(crate) const COMMIT: &str = env!("VLLM_GATEWAY_COMMIT");
 
 /// Runs the command line: what a binary's `main` is.
 #[must_use]

@@ -38,47 +38,77 @@ const STAND_IN: Range<usize> = usize::MAX..usize::MAX;
 pub fn decode<T: DeserializeOwned>(value: &Value<'_>) -> (Option<T>, Vec<Problem>) {
     let mut rest = value.clone();
     let mut problems: Vec<Problem> = Vec::new();
-    let mut taken = Vec::new();
+    // Fields that were taken out, with the places of their tables: they are not missing.
+    let mut taken: Vec<(Range<usize>, String)> = Vec::new();
     while problems.len() < ENOUGH {
-        let error = match T::deserialize(toml::de::ValueDeserializer::from(rest.clone())) {
+        let error = match attempt::<T>(&rest) {
             Ok(decoded) => return (problems.is_empty().then_some(decoded), problems),
             Err(error) => error,
         };
-        let span = error.span();
-        if span == Some(STAND_IN) {
+        let mut problem = problem(&error);
+        let mut path = problem.span.as_ref().and_then(|span| path_to(&rest, span)).unwrap_or_default();
+        if problem.span == Some(STAND_IN) {
             // Nothing fits in the place of the missing value, so the table that lacks it goes as a whole.
-            let holder = path_to(&rest, &STAND_IN).map(|mut path| {
-                path.pop();
-                path
-            });
-            match holder {
-                Some(path) if take_out(&mut rest, &path) => continue,
-                _ => return (None, problems),
-            }
-        }
-        let path = span.as_ref().and_then(|span| path_to(&rest, span)).unwrap_or_default();
-        if let Some(field) = missing_field(error.message()) {
-            let known = taken.iter().any(|(table, key)| *table == path && key == field);
-            if !known {
-                problems.push(problem(&error));
+            path.pop();
+        } else if let Some(field) = missing_field(error.message()) {
+            let table = at(&rest, &path).map(Value::span).unwrap_or_default();
+            if !taken.contains(&(table, field.to_owned())) {
+                problems.push(problem);
             }
             if stand_in(&mut rest, &path, field) {
                 continue;
             }
         } else {
-            let found = problem(&error);
-            if !problems.contains(&found) {
-                problems.push(found);
+            while let Some(index) = element_at_fault::<T>(&rest, &path, &error) {
+                path.push(index.to_string());
+                problem.span = at(&rest, &path).map(Value::span);
             }
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+        if let Some((key, holder)) = path.split_last() {
+            taken.extend(at(&rest, holder).map(|table| (table.span(), key.clone())));
         }
         if !take_out(&mut rest, &path) {
             return (None, problems);
         }
-        if let Some((last, table)) = path.split_last() {
-            taken.push((table.to_vec(), last.clone()));
-        }
     }
     (None, problems)
+}
+
+fn attempt<T: DeserializeOwned>(value: &Value<'_>) -> Result<T, toml::de::Error> {
+    T::deserialize(toml::de::ValueDeserializer::from(value.clone()))
+}
+
+/// Where the error is said of a whole array, the element that it is about: that of a newtype with a check of
+/// its own has no place. Elements are decoded in their order, so it is the last one of the shortest beginning
+/// of the array that has this error.
+fn element_at_fault<T: DeserializeOwned>(
+    value: &Value<'_>,
+    path: &[String],
+    error: &toml::de::Error,
+) -> Option<usize> {
+    let length = at(value, path)?.get_ref().as_array()?.len();
+    let fails = |count: usize| {
+        let mut shorter = value.clone();
+        if let Some(DeValue::Array(array)) = at_mut(&mut shorter, path).map(Spanned::get_mut) {
+            while array.len() > count {
+                array.remove(array.len() - 1);
+            }
+        }
+        attempt::<T>(&shorter)
+            .is_err_and(|other| other.message() == error.message() && other.span() == error.span())
+    };
+    if fails(0) {
+        return None;
+    }
+    let (mut good, mut bad) = (0, length);
+    while bad - good > 1 {
+        let middle = usize::midpoint(good, bad);
+        if fails(middle) { bad = middle } else { good = middle }
+    }
+    (bad > 0).then_some(good)
 }
 
 /// The known word that this one was probably meant to be.
@@ -117,6 +147,14 @@ fn child<'v, 't>(value: &'v Value<'t>, step: &str) -> Option<&'v Value<'t>> {
     }
 }
 
+fn at<'v, 't>(value: &'v Value<'t>, path: &[String]) -> Option<&'v Value<'t>> {
+    path.iter().try_fold(value, |here, step| child(here, step))
+}
+
+fn at_mut<'v, 't>(value: &'v mut Value<'t>, path: &[String]) -> Option<&'v mut Value<'t>> {
+    path.iter().try_fold(value, |here, step| child_mut(here, step))
+}
+
 fn child_mut<'v, 't>(value: &'v mut Value<'t>, step: &str) -> Option<&'v mut Value<'t>> {
     match value.get_mut() {
         DeValue::Table(table) => table.get_mut(step),
@@ -146,7 +184,7 @@ fn path_to(value: &Value<'_>, span: &Range<usize>) -> Option<Vec<String>> {
 /// Takes an entry out; `false` if it is the value itself, or not there.
 fn take_out(value: &mut Value<'_>, path: &[String]) -> bool {
     let Some((last, table)) = path.split_last() else { return false };
-    let Some(holder) = table.iter().try_fold(value, |here, step| child_mut(here, step)) else { return false };
+    let Some(holder) = at_mut(value, table) else { return false };
     match holder.get_mut() {
         DeValue::Table(table) => table.remove(last.as_str()).is_some(),
         DeValue::Array(array) => match last.parse::<usize>() {
@@ -166,7 +204,7 @@ fn take_out(value: &mut Value<'_>, path: &[String]) -> bool {
 
 /// Puts something in the place of a missing field, so that the fields after it are looked at too.
 fn stand_in(value: &mut Value<'_>, path: &[String], field: &str) -> bool {
-    let Some(holder) = path.iter().try_fold(value, |here, step| child_mut(here, step)) else { return false };
+    let Some(holder) = at_mut(value, path) else { return false };
     let DeValue::Table(table) = holder.get_mut() else { return false };
     let nothing = Spanned::new(STAND_IN, DeValue::String(Cow::Borrowed("")));
     table.insert(Spanned::new(STAND_IN, Cow::Owned(field.to_owned())), nothing).is_none()
@@ -179,7 +217,12 @@ fn missing_field(message: &str) -> Option<&str> {
 /// Says what serde says, in the words of a TOML file.
 fn problem(error: &toml::de::Error) -> Problem {
     let message = error.message().trim_end();
-    let (message, hint) = unknown(message).unwrap_or_else(|| (plain(message), None));
+    let (message, mut hint) = unknown(message).unwrap_or_else(|| (plain(message), None));
+    if message.starts_with("expected a string, found integer")
+        || message.starts_with("expected a string, found float")
+    {
+        hint = Some("strings stand in quotes; durations are written \"30s\", sizes \"32MiB\"".to_owned());
+    }
     Problem { span: error.span(), message, hint }
 }
 

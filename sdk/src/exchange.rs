@@ -185,7 +185,8 @@ impl Exchange {
 
 /// The engine's side: what the gateway does with an exchange, and filters do not.
 impl Exchange {
-    pub(crate) fn watch(&mut self, watcher: Box<dyn ResponseFilter>) {
+    /// Lets this object follow the response.
+    pub fn watch(&mut self, watcher: Box<dyn ResponseFilter>) {
         self.wants = self.wants.max(watcher.wants());
         self.watchers.push(watcher);
     }

@@ -18,7 +18,7 @@ use crate::telemetry::logging::{self, LogFormat};
 
 /// The gateway in front of vLLM servers: one pipeline, declared in one file.
 #[derive(Parser)]
-#[command(name = "vllm-gateway", version = version(), propagate_version = true)]
+#[command(name = "vllm-gateway", version = VERSION, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -54,9 +54,7 @@ enum Command {
     },
 }
 
-fn version() -> String {
-    format!("{} ({})", env!("CARGO_PKG_VERSION"), crate::COMMIT)
-}
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("VLLM_GATEWAY_COMMIT"), ")");
 
 /// How a command ended, where it did not simply succeed.
 pub(crate) enum Failure {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use vllm_gateway_directory::{Directory, RecordWriter};
 use vllm_gateway_store::Store;
 
@@ -33,8 +33,8 @@ pub struct Gateway {
 impl Gateway {
     pub(super) fn new(parts: Parts, data: SocketAddr, admin: SocketAddr) -> Self {
         let mut tasks = JoinSet::new();
-        let (directory, store, current) = (Arc::clone(&parts.directory), Arc::clone(&parts.store), Arc::clone(&parts.current));
-        tasks.spawn(async move { directory.sync(store, || current.set_ready()).await });
+        let (directory, store) = (Arc::clone(&parts.directory), Arc::clone(&parts.store));
+        tasks.spawn(async move { directory.sync(&*store).await });
         let reloader = Arc::clone(&parts.reloader);
         tasks.spawn(async move { reloader.watch().await });
         tracing::info!(%data, %admin, "serving");
@@ -62,7 +62,7 @@ impl Gateway {
     /// Waits until requests can be served, but not longer than this.
     pub async fn ready(&self, most: Duration) -> bool {
         let ready = async {
-            while !self.parts.current.is_ready() {
+            while !self.parts.directory.is_ready() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -92,10 +92,13 @@ impl Gateway {
         admin.handle.stop_graceful(Duration::from_secs(1));
         let _ = admin.task.await;
         self.tasks.shutdown().await;
-        if !writer.flush(FLUSH).await {
-            tracing::error!(pending = writer.counts().pending, "records did not reach the store in time");
+        let flushed = writer.flush(Instant::now() + FLUSH).await;
+        if flushed.spilled + flushed.left > 0 {
+            tracing::error!(spilled = flushed.spilled, lost = flushed.left, "records did not reach the store in time");
         }
-        directory.flush(&*store).await;
+        if let Err(error) = directory.tell_uses(&*store).await {
+            tracing::warn!(error = error.full(), "the store was not told when apps were last used");
+        }
         store.close().await;
         tracing::info!("done");
     }

@@ -1,8 +1,10 @@
 //! How the gateway starts: read, open the store, build, bind, serve.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::Write as _,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -12,12 +14,12 @@ use anyhow::{Context, anyhow, bail};
 use salvo::{Router, Service};
 use vllm_gateway_admin::{AdminState, TokenDigest};
 use vllm_gateway_config::{Config, Diagnostic, Loaded, Severity, StoreOptions};
-use vllm_gateway_directory::{Directory, RecordWriter};
+use vllm_gateway_directory::{Directory, RecordWriter, WriterOptions};
 use vllm_gateway_sdk::{SecretRef, Services};
 use vllm_gateway_store::Store;
 
 use super::{Current, Drain, Gateway, Reloader, Runtime, life::Parts};
-use crate::server::{DataPlane, GatewayControl, bind, serve};
+use crate::server::{Bound, DataPlane, GatewayControl, bind, serve};
 
 /// The shortest admin token, in characters.
 const SHORTEST_TOKEN: usize = 16;
@@ -43,13 +45,13 @@ impl Gateway {
         let offline = load(path, &Services::inert())?;
         let token = admin_token(&offline.admin.token, &offline.base)?;
         let store = open_store(&offline.store, &offline.base).await?;
-        let directory = Arc::new(Directory::new());
-        let writer = RecordWriter::start(Arc::clone(&store), &data_folder(&offline));
+        let directory = Arc::new(Directory::new(STALENESS));
+        let writer = RecordWriter::start(Arc::clone(&store) as _, WriterOptions::in_folder(data_folder(&offline)));
         let services = Services { apps: Arc::clone(&directory) as _, records: Arc::clone(&writer) as _ };
         let config = load(path, &services)?;
 
-        let data = bind(&config.server.listen).await.with_context(|| format!("cannot listen on {}", config.server.listen))?;
-        let admin = bind(&config.admin.listen).await.with_context(|| format!("cannot listen on {}", config.admin.listen))?;
+        let data = open(config.server.listen.get())?;
+        let admin = open(config.admin.listen.get())?;
         let runtime = Runtime::build(config, None).map_err(|(upstream, error)| anyhow!("upstream `{upstream}`: {error}"))?;
         runtime.start(&services);
         let current = Arc::new(Current::new(runtime));
@@ -58,7 +60,8 @@ impl Gateway {
 
         let runtime = current.load();
         let (server, admin_options, base) = (&runtime.config.server, &runtime.config.admin, &runtime.config.base);
-        let plane = DataPlane { current: Arc::clone(&current), services, drain: Arc::clone(&drain) };
+        let apps = Arc::clone(&directory);
+        let plane = DataPlane { current: Arc::clone(&current), services, apps, drain: Arc::clone(&drain) };
         let control = GatewayControl::new(Arc::clone(&current), Arc::clone(&reloader), Arc::clone(&writer));
         let state = AdminState {
             token: TokenDigest::of(&token),
@@ -82,7 +85,9 @@ fn load(path: &Path, services: &Services) -> Result<Config, StartError> {
     let Loaded { config, diagnostics } = Config::load(path, services, None);
     match config {
         Some(config) => {
-            diagnostics.iter().for_each(|problem| tracing::warn!("{problem}"));
+            for problem in diagnostics {
+                tracing::warn!("{problem}");
+            }
             Ok(config)
         }
         None => Err(StartError::Invalid(diagnostics.into_iter().filter(|d| d.severity == Severity::Error).collect())),
@@ -141,7 +146,10 @@ fn make_token(path: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut random = [0; 32];
     getrandom::fill(&mut random)?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut token = String::new();
+    for byte in random {
+        write!(token, "{byte:02x}")?;
+    }
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -149,6 +157,13 @@ fn make_token(path: &Path) -> anyhow::Result<()> {
     writeln!(file, "{token}")?;
     Ok(file.sync_all()?)
 }
+
+fn open(address: SocketAddr) -> anyhow::Result<Bound> {
+    bind(address).with_context(|| format!("cannot listen on {address}"))
+}
+
+/// How old the known apps may become while the store is away, before keys that are not known get 503.
+const STALENESS: Duration = Duration::from_secs(3600);
 
 /// How long records may take to reach the store at the end.
 pub(super) const FLUSH: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! What is changed of a request on its way, and how its answer must be read for that reason.
 
 use bytes::Bytes;
-use vllm_gateway_sdk::{Answer, Choices, RequestBody, Route};
+use vllm_gateway_sdk::{Answer, Choices, Error, RequestBody, Route};
 use vllm_gateway_wire::{
     edit::{self, Edits},
     multipart,
@@ -20,7 +20,7 @@ const ONE: Choices = Choices { several: false, n: 1 };
 
 impl Plan {
     /// `model` is the name to send instead of the client's; `forced` says that the server reports usage unasked.
-    pub(super) fn new(body: &RequestBody, route: &Route, model: Option<&str>, forced: bool) -> Self {
+    pub(super) fn new(body: &RequestBody, route: &Route, model: Option<&str>, forced: bool) -> Result<Self, Error> {
         let (edits, hide, choices) = match (body.json(), body.form()) {
             (Some(json), _) => {
                 let rename = model.map_or_else(Edits::none, |model| edit::rename_model(json, model));
@@ -33,7 +33,11 @@ impl Plan {
                 (rename.and(ask), hide, choices)
             }
             (_, Some(form)) => {
-                let rename = model.map_or_else(Edits::none, |model| multipart::rename_model(form, model));
+                let rename = model.map_or_else(|| Ok(Edits::none()), |model| multipart::rename_model(form, model));
+                let rename = rename.map_err(|error| {
+                    tracing::error!(%error, "the model's name at the upstream does not fit into a form");
+                    Error::internal()
+                })?;
                 let (ask, hide) = if forced {
                     (Edits::none(), Hide::Nothing)
                 } else {
@@ -44,7 +48,7 @@ impl Plan {
             (None, None) => (Edits::none(), Hide::Nothing, ONE),
         };
         let segments = if edits.is_empty() { body.segments().to_vec() } else { edits.apply(body.segments()) };
-        Self { segments, hide, choices }
+        Ok(Self { segments, hide, choices })
     }
 }
 

@@ -11,6 +11,7 @@ use salvo::{
     Depot, FlowCtrl, Handler, Request, Response, async_trait,
     http::{ReqBody, ResBody},
 };
+use vllm_gateway_directory::Directory;
 use vllm_gateway_sdk::{Answer, Api, Error, Exchange, Facts, Head, Incoming, Outcome, Reply, Route, Services};
 
 use super::{hygiene, models};
@@ -24,6 +25,7 @@ use crate::{
 pub(crate) struct DataPlane {
     pub(crate) current: Arc<Current>,
     pub(crate) services: Services,
+    pub(crate) apps: Arc<Directory>,
     pub(crate) drain: Arc<Drain>,
 }
 
@@ -78,7 +80,7 @@ impl DataPlane {
             return Answered::Reply(reply);
         }
         if route.answer == Answer::Models {
-            let reply = models::list(&runtime, pipeline, &ex).await;
+            let reply = models::list(&runtime, pipeline, models::Asked::of(&ex)).await;
             return Answered::Reply(match reply {
                 Ok(reply) => ex.reply(reply, Outcome::Replied),
                 Err(error) => ex.refuse(&error),
@@ -98,7 +100,7 @@ impl DataPlane {
         if self.drain.has_begun() {
             return draining().reply(Api::OpenAi);
         }
-        if !self.current.is_ready() {
+        if !self.apps.is_ready() {
             return Error::unavailable("not_ready", "the gateway has not read its apps yet").reply(Api::OpenAi);
         }
         Reply::json(StatusCode::OK, r#"{"status":"ready"}"#)

@@ -1,7 +1,7 @@
 //! What every request must be before anything else is asked of it.
 
 use http::{
-    HeaderMap, Method, Uri,
+    HeaderMap, HeaderValue, Method, Uri,
     header::{CONTENT_ENCODING, HOST, TRANSFER_ENCODING},
     request::Parts,
 };
@@ -44,7 +44,7 @@ fn has_percent(path: &str) -> bool {
 
 fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
     let mut hosts = headers.get_all(HOST).iter();
-    let host = hosts.next().map(|host| host.as_bytes());
+    let host = hosts.next().map(HeaderValue::as_bytes);
     if hosts.next().is_some() || !host.is_some_and(is_host) {
         return Err(Error::invalid("exactly one valid Host header is needed"));
     }
