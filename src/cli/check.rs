@@ -47,7 +47,13 @@ pub(super) fn run(path: &Path, args: &Args) -> Result<(), Failure> {
                 text.push_str(&picture(config));
                 writeln!(text, "\n{}: no errors, {warnings} warning{}", shown(path), plural(warnings))?;
             }
-            None => writeln!(text, "{}: {errors} error{}, {warnings} warning{}", shown(path), plural(errors), plural(warnings))?,
+            None => writeln!(
+                text,
+                "{}: {errors} error{}, {warnings} warning{}",
+                shown(path),
+                plural(errors),
+                plural(warnings)
+            )?,
         }
         print(&text)?;
     }

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use vllm_gateway_simulator::Simulator;
+use vllm_gateway_simulator::{Options, Simulator, Speed};
 
 use super::{
     Failure, print,
@@ -23,7 +23,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let folder = tempfile::Builder::new().prefix("vllm-gateway-demo").tempdir().context("cannot make a temporary folder")?;
+    let folder = tempfile::Builder::new()
+        .prefix("vllm-gateway-demo")
+        .tempdir()
+        .context("cannot make a temporary folder")?;
     let runtime = runtime()?;
     let done = runtime.block_on(demonstrate(args, folder.path()));
     runtime.shutdown_background();
@@ -31,12 +34,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 async fn demonstrate(args: &Args, folder: &Path) -> Result<(), Failure> {
-    let options = vllm_gateway_simulator::Options {
-        listen: "127.0.0.1:0".into(),
+    let options = Options {
         models: vec![MODEL.into()],
-        ttft: Duration::from_millis(200),
-        itl: Duration::from_millis(30),
-        ..Default::default()
+        speed: Speed { ttft: Duration::from_millis(200), itl: Duration::from_millis(30), jitter: 0.0 },
+        ..Options::default()
     };
     let simulator = Simulator::start(options).await.context("cannot start the simulated vLLM")?;
     let path = folder.join("gateway.toml");
@@ -45,7 +46,8 @@ async fn demonstrate(args: &Args, folder: &Path) -> Result<(), Failure> {
     if !gateway.ready(Duration::from_secs(5)).await {
         return Err(anyhow::anyhow!("the gateway did not become ready").into());
     }
-    let token = std::fs::read_to_string(folder.join("data/admin.token")).context("cannot read the admin token")?;
+    let token =
+        std::fs::read_to_string(folder.join("data/admin.token")).context("cannot read the admin token")?;
     let admin = format!("http://{}", gateway.admin_address());
     let key = create_app(&admin, token.trim()).await.context("cannot create an app")?;
     print(&instructions(&format!("http://{}", gateway.data_address()), &admin, token.trim(), &key))?;
@@ -82,7 +84,8 @@ async fn create_app(admin: &str, token: &str) -> anyhow::Result<String> {
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
     let body = json!({"orgName": "demo", "remark": "made by `vllm-gateway demo`"}).to_string();
     let request = client.post(format!("{admin}/api/apps")).bearer_auth(token);
-    let answer = request.header("content-type", "application/json").body(body).send().await?.error_for_status()?;
+    let answer =
+        request.header("content-type", "application/json").body(body).send().await?.error_for_status()?;
     let app: Value = serde_json::from_slice(&answer.bytes().await?)?;
     Ok(app.get("apiKey").and_then(Value::as_str).context("the answer has no apiKey")?.to_owned())
 }

@@ -9,7 +9,9 @@ pub(super) fn plugins(name: Option<&str>) -> Result<(), Failure> {
     let Some(name) = name else { return print(&reference::list()) };
     let Some(plugin) = plugin_named(name) else {
         let names: Vec<_> = linked().iter().map(|plugin| plugin.name).collect();
-        let near = near_miss(name, names.iter().copied()).map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
+        let near = near_miss(name, names.iter().copied())
+            .map(|near| format!(", did you mean `{near}`?"))
+            .unwrap_or_default();
         complain(&format!("error: no plugin named `{name}` is linked{near} (linked: {})", names.join(", ")));
         return Err(Failure::Usage);
     };

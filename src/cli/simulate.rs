@@ -1,9 +1,9 @@
 //! `vllm-gateway simulate`: the simulated vLLM alone.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context;
-use vllm_gateway_simulator::{Options, Simulator};
+use vllm_gateway_simulator::{Options, Simulator, Speed, Tasks};
 
 use super::{Failure, complain, runtime};
 
@@ -12,19 +12,22 @@ use super::{Failure, complain, runtime};
 pub(super) struct Args {
     /// Where it is served.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
-    listen: String,
+    listen: SocketAddr,
     /// A model that it serves; may be given several times. The first is the name in its answers.
     #[arg(long = "model", value_name = "NAME", default_value = "Qwen3-32B")]
     models: Vec<String>,
     /// Tokens of an answer, where the request does not say how many.
     #[arg(long, value_name = "N", default_value_t = 64)]
-    tokens: u32,
+    tokens: usize,
     /// Time to the first token.
     #[arg(long, value_name = "DUR", default_value = "50ms", value_parser = humantime::parse_duration)]
     ttft: Duration,
     /// Time between tokens; 0s is as fast as possible.
     #[arg(long, value_name = "DUR", default_value = "20ms", value_parser = humantime::parse_duration)]
     itl: Duration,
+    /// Serves embeddings, scores, classes and speech, too, where vLLM serves one kind of model only.
+    #[arg(long)]
+    all_tasks: bool,
     /// An API key that it asks for; may be given several times.
     #[arg(long = "api-key", value_name = "KEY")]
     api_keys: Vec<String>,
@@ -39,8 +42,14 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let runtime = runtime()?;
     runtime.block_on(async {
-        let simulator = Simulator::start(options(args)).await.with_context(|| format!("cannot serve on {}", args.listen))?;
-        complain(&format!("a simulated vLLM serves {} on http://{}", args.models.join(", "), simulator.addr()));
+        let simulator = Simulator::start(options(args))
+            .await
+            .with_context(|| format!("cannot serve on {}", args.listen))?;
+        complain(&format!(
+            "a simulated vLLM serves {} on http://{}",
+            args.models.join(", "),
+            simulator.addr()
+        ));
         tokio::signal::ctrl_c().await?;
         simulator.shutdown().await;
         Ok(())
@@ -48,13 +57,19 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn options(args: &Args) -> Options {
+    let usual = Options::default();
     Options {
-        listen: args.listen.clone(),
+        listen: args.listen,
         models: args.models.clone(),
         tokens: args.tokens,
-        ttft: args.ttft,
-        itl: args.itl,
+        speed: Speed { ttft: args.ttft, itl: args.itl, jitter: 0.0 },
+        tasks: if args.all_tasks { Tasks::ALL } else { usual.tasks },
         api_keys: args.api_keys.clone(),
-        ..Options::default()
+        max_num_seqs: args.max_num_seqs.unwrap_or(usual.max_num_seqs),
+        max_num_queued_reqs: args.max_num_queued_reqs,
+        // Nobody asks this process what it has seen: it may run for days.
+        keep_requests: 0,
+        keep_generations: 0,
+        ..usual
     }
 }

@@ -94,7 +94,11 @@ impl Gateway {
         self.tasks.shutdown().await;
         let flushed = writer.flush(Instant::now() + FLUSH).await;
         if flushed.spilled + flushed.left > 0 {
-            tracing::error!(spilled = flushed.spilled, lost = flushed.left, "records did not reach the store in time");
+            tracing::error!(
+                spilled = flushed.spilled,
+                lost = flushed.left,
+                "records did not reach the store in time"
+            );
         }
         if let Err(error) = directory.tell_uses(&*store).await {
             tracing::warn!(error = error.full(), "the store was not told when apps were last used");

@@ -10,6 +10,6 @@ mod start;
 pub(crate) use current::Current;
 pub(crate) use drain::{Drain, Running};
 pub use life::Gateway;
-pub use start::StartError;
 pub(crate) use reload::Reloader;
 pub(crate) use runtime::Runtime;
+pub use start::StartError;

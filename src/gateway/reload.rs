@@ -60,7 +60,8 @@ impl Reloader {
     fn read_and_swap(&self) -> Result<Done, Vec<Diagnostic>> {
         let old = self.current.load();
         let Loaded { config, diagnostics } = Config::load(&self.path, &self.services, Some(&old.config));
-        let errors = || diagnostics.iter().filter(|d| d.severity == Severity::Error).cloned().collect::<Vec<_>>();
+        let errors =
+            || diagnostics.iter().filter(|d| d.severity == Severity::Error).cloned().collect::<Vec<_>>();
         let Some(config) = config else { return Err(errors()) };
         let change = config.diff(&old.config);
         let runtime = Runtime::build(config, Some(&old)).map_err(|(upstream, error)| {

@@ -1,10 +1,6 @@
 //! One configuration, built and ready to serve.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -32,22 +28,33 @@ impl Runtime {
         let known = |url: &str| old.and_then(|old| old.endpoint(url));
         let mut upstreams = HashMap::new();
         for (name, options) in &config.upstreams {
-            let upstream = Upstream::build(name, options, &config.base, &known).map_err(|error| (name.clone(), error))?;
+            let upstream = Upstream::build(name, options, &config.base, &known)
+                .map_err(|error| (name.clone(), error))?;
             upstreams.insert(Arc::clone(&upstream.name), Arc::new(upstream));
         }
         let steps = |steps: &[vllm_gateway_config::Step]| {
-            steps.iter().map(|step| Step { name: step.name.as_str().into(), filter: Arc::clone(&step.filter) }).collect()
+            steps
+                .iter()
+                .map(|step| Step { name: step.name.as_str().into(), filter: Arc::clone(&step.filter) })
+                .collect()
         };
         let pipelines = config.pipelines.iter().map(|pipeline| {
             Arc::new(Pipeline { name: pipeline.name.as_str().into(), steps: steps(&pipeline.steps) })
         });
         let server = &config.server;
-        let limits = BodyLimits::new(server.max_body_size.bytes(), server.body_timeout.get(), server.body_memory.bytes());
+        let limits = BodyLimits::new(
+            server.max_body_size.bytes(),
+            server.body_timeout.get(),
+            server.body_memory.bytes(),
+        );
         Ok(Self {
             pipelines: pipelines.collect(),
             by_route: config.route_map(),
             upstreams,
-            keeps_records: config.pipelines.iter().any(|p| p.steps.iter().any(|step| step.plugin == "access-log")),
+            keeps_records: config
+                .pipelines
+                .iter()
+                .any(|p| p.steps.iter().any(|step| step.plugin == "access-log")),
             limits: match old {
                 // Bodies of requests that still run are counted on.
                 Some(old) => Arc::new(BodyLimits {

@@ -46,20 +46,23 @@ impl Gateway {
         let token = admin_token(&offline.admin.token, &offline.base)?;
         let store = open_store(&offline.store, &offline.base).await?;
         let directory = Arc::new(Directory::new(STALENESS));
-        let writer = RecordWriter::start(Arc::clone(&store) as _, WriterOptions::in_folder(data_folder(&offline)));
+        let writer =
+            RecordWriter::start(Arc::clone(&store) as _, WriterOptions::in_folder(data_folder(&offline)));
         let services = Services { apps: Arc::clone(&directory) as _, records: Arc::clone(&writer) as _ };
         let config = load(path, &services)?;
 
         let data = open(config.server.listen.get())?;
         let admin = open(config.admin.listen.get())?;
-        let runtime = Runtime::build(config, None).map_err(|(upstream, error)| anyhow!("upstream `{upstream}`: {error}"))?;
+        let runtime = Runtime::build(config, None)
+            .map_err(|(upstream, error)| anyhow!("upstream `{upstream}`: {error}"))?;
         runtime.start(&services);
         let current = Arc::new(Current::new(runtime));
         let reloader = Arc::new(Reloader::new(path.to_owned(), text, Arc::clone(&current), services.clone()));
         let drain = Arc::new(Drain::default());
 
         let runtime = current.load();
-        let (server, admin_options, base) = (&runtime.config.server, &runtime.config.admin, &runtime.config.base);
+        let (server, admin_options, base) =
+            (&runtime.config.server, &runtime.config.admin, &runtime.config.base);
         let apps = Arc::clone(&directory);
         let plane = DataPlane { current: Arc::clone(&current), services, apps, drain: Arc::clone(&drain) };
         let control = GatewayControl::new(Arc::clone(&current), Arc::clone(&reloader), Arc::clone(&writer));
@@ -73,7 +76,9 @@ impl Gateway {
         let (data_address, admin_address) = (data.address, admin.address);
         let admin_service = vllm_gateway_admin::service(Arc::new(state));
         let admin = serve(admin, admin_service, admin_options.tls.as_ref(), base, 256).await?;
-        let data = serve(data, data_service(plane, server), server.tls.as_ref(), base, server.max_connections).await?;
+        let data =
+            serve(data, data_service(plane, server), server.tls.as_ref(), base, server.max_connections)
+                .await?;
 
         let grace = server.shutdown_grace.get();
         let parts = Parts { current, store, directory, writer, reloader, drain, data, admin, grace };
@@ -90,7 +95,9 @@ fn load(path: &Path, services: &Services) -> Result<Config, StartError> {
             }
             Ok(config)
         }
-        None => Err(StartError::Invalid(diagnostics.into_iter().filter(|d| d.severity == Severity::Error).collect())),
+        None => Err(StartError::Invalid(
+            diagnostics.into_iter().filter(|d| d.severity == Severity::Error).collect(),
+        )),
     }
 }
 
@@ -113,7 +120,9 @@ async fn open_store(options: &StoreOptions, base: &Path) -> anyhow::Result<Arc<d
         }
         StoreOptions::Mongodb(mongodb) => {
             let uri = mongodb.uri.read(base).context("[store] uri")?;
-            Ok(Arc::new(vllm_gateway_store::connect_mongodb(&uri, &mongodb.database).await.context("[store]")?))
+            Ok(Arc::new(
+                vllm_gateway_store::connect_mongodb(&uri, &mongodb.database).await.context("[store]")?,
+            ))
         }
     }
 }
@@ -121,7 +130,9 @@ async fn open_store(options: &StoreOptions, base: &Path) -> anyhow::Result<Arc<d
 /// Where the gateway keeps files of its own: beside the embedded store, else beside `gateway.toml`.
 fn data_folder(config: &Config) -> PathBuf {
     match &config.store {
-        StoreOptions::Sqlite(sqlite) => config.base.join(&sqlite.path).parent().map_or_else(|| config.base.clone(), Path::to_owned),
+        StoreOptions::Sqlite(sqlite) => {
+            config.base.join(&sqlite.path).parent().map_or_else(|| config.base.clone(), Path::to_owned)
+        }
         StoreOptions::Mongodb(_) => config.base.join("data"),
     }
 }
@@ -131,13 +142,16 @@ fn admin_token(secret: &SecretRef, base: &Path) -> anyhow::Result<String> {
     if let SecretRef::File(path) = secret {
         let path = base.join(path);
         if !path.exists() {
-            make_token(&path).with_context(|| format!("cannot make the admin token in `{}`", path.display()))?;
+            make_token(&path)
+                .with_context(|| format!("cannot make the admin token in `{}`", path.display()))?;
             tracing::info!(path = %path.display(), "made the admin token");
         }
     }
     let token = secret.read(base).context("[admin] token")?;
     if token.len() < SHORTEST_TOKEN {
-        bail!("[admin] token: {secret} holds fewer than {SHORTEST_TOKEN} characters; use at least that many random ones");
+        bail!(
+            "[admin] token: {secret} holds fewer than {SHORTEST_TOKEN} characters; use at least that many random ones"
+        );
     }
     Ok(token)
 }

@@ -75,13 +75,23 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
             }
             Ok(Err(error)) if error.is_connect() => {
                 // Nothing was sent, so nothing can have been generated: the next one may have it.
-                tracing::warn!(upstream = &*upstream.name, endpoint = &*endpoint.url, error = root(&error), "cannot connect");
+                tracing::warn!(
+                    upstream = &*upstream.name,
+                    endpoint = &*endpoint.url,
+                    error = root(&error),
+                    "cannot connect"
+                );
                 metrics::attempt(upstream, endpoint, 0);
                 endpoint.failed();
                 refused = true;
             }
             Ok(Err(error)) => {
-                tracing::warn!(upstream = &*upstream.name, endpoint = &*endpoint.url, error = root(&error), "the upstream failed");
+                tracing::warn!(
+                    upstream = &*upstream.name,
+                    endpoint = &*endpoint.url,
+                    error = root(&error),
+                    "the upstream failed"
+                );
                 metrics::attempt(upstream, endpoint, 0);
                 endpoint.failed();
                 return Err(Error::upstream("the upstream closed the connection before it answered"));
@@ -92,7 +102,8 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
             }
         }
     }
-    let outcome = if refused { vllm_gateway_sdk::Outcome::UpstreamError } else { vllm_gateway_sdk::Outcome::Replied };
+    let outcome =
+        if refused { vllm_gateway_sdk::Outcome::UpstreamError } else { vllm_gateway_sdk::Outcome::Replied };
     let message = "no server for this model can be reached at the moment";
     Err(Error::unavailable("no_healthy_endpoint", message).retry_after(5).outcome(outcome))
 }
@@ -101,7 +112,8 @@ fn request(ex: &Exchange, upstream: &Upstream, endpoint: &Endpoint, plan: &Plan)
     let url = endpoint.url_of(ex.route()).ok_or_else(Error::internal)?;
     let mut request = Request::new(Method::POST, url);
     let facts = ex.facts();
-    *request.headers_mut() = headers::to_upstream(&ex.request().headers, facts.request_id(), upstream.authorization.as_ref());
+    *request.headers_mut() =
+        headers::to_upstream(&ex.request().headers, facts.request_id(), upstream.authorization.as_ref());
     *request.body_mut() = Some(outgoing(plan.segments.clone()));
     Ok(request)
 }
@@ -109,7 +121,8 @@ fn request(ex: &Exchange, upstream: &Upstream, endpoint: &Endpoint, plan: &Plan)
 fn respond(mut ex: Exchange, upstream: &Upstream, taken: Taken, started: Instant) -> Answered {
     let Taken { response, endpoint, lease, hide, choices } = taken;
     let (parts, body) = http::Response::from(response).into_parts();
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let length =
+        parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let metadata = parts.headers.get("metadata").cloned();
     let mut head = Head { status: parts.status, headers: headers::to_client(parts.headers) };
     let streams = head.headers.get(http::header::CONTENT_TYPE).is_some_and(is_event_stream);

@@ -27,7 +27,11 @@ const RESPONSE: [HeaderName; 5] = [
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The headers of an attempt.
-pub(super) fn to_upstream(client: &HeaderMap, request_id: &str, authorization: Option<&HeaderValue>) -> HeaderMap {
+pub(super) fn to_upstream(
+    client: &HeaderMap,
+    request_id: &str,
+    authorization: Option<&HeaderValue>,
+) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     for name in &REQUEST {
         if let Some(value) = client.get(name) {

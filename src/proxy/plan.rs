@@ -20,7 +20,12 @@ const ONE: Choices = Choices { several: false, n: 1 };
 
 impl Plan {
     /// `model` is the name to send instead of the client's; `forced` says that the server reports usage unasked.
-    pub(super) fn new(body: &RequestBody, route: &Route, model: Option<&str>, forced: bool) -> Result<Self, Error> {
+    pub(super) fn new(
+        body: &RequestBody,
+        route: &Route,
+        model: Option<&str>,
+        forced: bool,
+    ) -> Result<Self, Error> {
         let (edits, hide, choices) = match (body.json(), body.form()) {
             (Some(json), _) => {
                 let rename = model.map_or_else(Edits::none, |model| edit::rename_model(json, model));
@@ -33,7 +38,8 @@ impl Plan {
                 (rename.and(ask), hide, choices)
             }
             (_, Some(form)) => {
-                let rename = model.map_or_else(|| Ok(Edits::none()), |model| multipart::rename_model(form, model));
+                let rename =
+                    model.map_or_else(|| Ok(Edits::none()), |model| multipart::rename_model(form, model));
                 let rename = rename.map_err(|error| {
                     tracing::error!(%error, "the model's name at the upstream does not fit into a form");
                     Error::internal()

@@ -31,9 +31,10 @@ impl Control for GatewayControl {
     fn pipelines(&self) -> Value {
         let runtime = self.current.load();
         let pipelines = runtime.config.pipelines.iter().map(|pipeline| {
-            let filters = pipeline.steps.iter().map(|step| {
-                json!({"name": step.name, "plugin": step.plugin, "options": step.options})
-            });
+            let filters = pipeline
+                .steps
+                .iter()
+                .map(|step| json!({"name": step.name, "plugin": step.plugin, "options": step.options}));
             json!({
                 "name": pipeline.name, "routes": pipeline.patterns, "public": pipeline.public,
                 "filters": filters.collect::<Vec<_>>(),
@@ -44,7 +45,8 @@ impl Control for GatewayControl {
 
     fn upstreams(&self) -> Value {
         let runtime = self.current.load();
-        let upstreams = runtime.config.upstreams.keys().filter_map(|name| runtime.upstreams.get(name.as_str()));
+        let upstreams =
+            runtime.config.upstreams.keys().filter_map(|name| runtime.upstreams.get(name.as_str()));
         let items = upstreams.map(|upstream| {
             let endpoints = upstream.endpoints.iter().map(|endpoint| {
                 let health = if endpoint.is_reachable() { "up" } else { "down" };
@@ -66,7 +68,9 @@ impl Control for GatewayControl {
     async fn reload(&self) -> Result<ReloadDone, Vec<Value>> {
         match self.reloader.reload().await {
             Ok(done) => Ok(ReloadDone { changed: done.changed, needs_restart: done.needs_restart }),
-            Err(problems) => Err(problems.iter().filter_map(|problem| serde_json::to_value(problem).ok()).collect()),
+            Err(problems) => {
+                Err(problems.iter().filter_map(|problem| serde_json::to_value(problem).ok()).collect())
+            }
         }
     }
 

@@ -12,7 +12,9 @@ use salvo::{
     http::{ReqBody, ResBody},
 };
 use vllm_gateway_directory::Directory;
-use vllm_gateway_sdk::{Answer, Api, Error, Exchange, Facts, Head, Incoming, Outcome, Reply, Route, Services};
+use vllm_gateway_sdk::{
+    Answer, Api, Error, Exchange, Facts, Head, Incoming, Outcome, Reply, Route, Services,
+};
 
 use super::{hygiene, models};
 use crate::{
@@ -33,7 +35,8 @@ pub(crate) struct DataPlane {
 impl Handler for DataPlane {
     async fn handle(&self, req: &mut Request, _: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
         let body = req.take_body();
-        let peer = req.remote_addr().clone().into_std().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |addr| addr.ip());
+        let peer =
+            req.remote_addr().clone().into_std().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |addr| addr.ip());
         let head = head_of(req);
         let request_id = request_id(&head.headers);
         let id_header = HeaderValue::from_str(&request_id);
@@ -64,7 +67,11 @@ impl DataPlane {
         let placed = if self.drain.has_begun() { Err(draining()) } else { place(&runtime, &head) };
         let (route, pipeline) = match placed {
             Ok(placed) => placed,
-            Err(error) => return Answered::Reply(self.refuse_before_pipeline(&runtime, &head, client_ip, request_id, &error)),
+            Err(error) => {
+                return Answered::Reply(
+                    self.refuse_before_pipeline(&runtime, &head, client_ip, request_id, &error),
+                );
+            }
         };
         let mut ex = Exchange::new(Incoming {
             head,
@@ -86,7 +93,8 @@ impl DataPlane {
                 Err(error) => ex.refuse(&error),
             });
         }
-        let upstream = ex.facts().target().and_then(|target| runtime.upstreams.get(&target.upstream)).cloned();
+        let upstream =
+            ex.facts().target().and_then(|target| runtime.upstreams.get(&target.upstream)).cloned();
         match upstream {
             Some(upstream) => dispatch(ex, &upstream).await,
             None => {
@@ -101,13 +109,21 @@ impl DataPlane {
             return draining().reply(Api::OpenAi);
         }
         if !self.apps.is_ready() {
-            return Error::unavailable("not_ready", "the gateway has not read its apps yet").reply(Api::OpenAi);
+            return Error::unavailable("not_ready", "the gateway has not read its apps yet")
+                .reply(Api::OpenAi);
         }
         Reply::json(StatusCode::OK, r#"{"status":"ready"}"#)
     }
 
     /// A request that no pipeline sees has a record all the same, where any are kept.
-    fn refuse_before_pipeline(&self, runtime: &Runtime, head: &Parts, client_ip: IpAddr, request_id: String, error: &Error) -> Reply {
+    fn refuse_before_pipeline(
+        &self,
+        runtime: &Runtime,
+        head: &Parts,
+        client_ip: IpAddr,
+        request_id: String,
+        error: &Error,
+    ) -> Reply {
         let api = if head.uri.path().starts_with("/v1/messages") { Api::Anthropic } else { Api::OpenAi };
         if !runtime.keeps_records {
             return error.reply(api);
@@ -124,7 +140,10 @@ impl DataPlane {
     }
 }
 
-fn place<'a>(runtime: &'a Runtime, head: &Parts) -> Result<(&'static Route, &'a Arc<vllm_gateway_sdk::Pipeline>), Error> {
+fn place<'a>(
+    runtime: &'a Runtime,
+    head: &Parts,
+) -> Result<(&'static Route, &'a Arc<vllm_gateway_sdk::Pipeline>), Error> {
     hygiene::check(head)?;
     let route = Route::of_path(head.uri.path()).ok_or_else(Error::not_found)?;
     let pipeline = runtime.pipeline_of(route).ok_or_else(Error::not_found)?;
@@ -150,7 +169,8 @@ fn head_of(req: &mut Request) -> Parts {
 fn request_id(headers: &HeaderMap) -> String {
     let mut given = headers.get_all("x-request-id").iter();
     let sane = |id: &&str| {
-        (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
+        (1..=128).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
     };
     match (given.next().and_then(|id| id.to_str().ok()).filter(sane), given.next()) {
         (Some(id), None) => id.to_owned(),

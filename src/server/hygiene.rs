@@ -31,7 +31,9 @@ fn check_path(uri: &Uri) -> Result<(), Error> {
         return Err(Error::invalid("the path has a dot segment"));
     }
     if has_percent(path) {
-        return Err(Error::invalid("the path has a percent sign: only %2F in the id of /v1/models/{id} may have one"));
+        return Err(Error::invalid(
+            "the path has a percent sign: only %2F in the id of /v1/models/{id} may have one",
+        ));
     }
     Ok(())
 }
@@ -49,17 +51,28 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
         return Err(Error::invalid("exactly one valid Host header is needed"));
     }
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    if encodings.next().is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked")) || encodings.next().is_some() {
+    if encodings.next().is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        || encodings.next().is_some()
+    {
         return Err(Error::invalid("the only transfer encoding taken is one `chunked`"));
     }
-    if headers.get_all(CONTENT_ENCODING).iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Error::unsupported_media_type("compressed request bodies are not taken: send the body as it is"));
+    if headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        return Err(Error::unsupported_media_type(
+            "compressed request bodies are not taken: send the body as it is",
+        ));
     }
     Ok(())
 }
 
 fn is_host(host: &[u8]) -> bool {
-    !host.is_empty() && host.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+    !host.is_empty()
+        && host
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
 }
 
 #[cfg(test)]
@@ -73,7 +86,16 @@ mod tests {
 
     #[test]
     fn paths_that_can_be_read_in_two_ways_are_refused() {
-        for path in ["//v1/models", "/v1//models", "/v1/%6dodels", "/v1/../health", "/v1/./models", "/v1/models;x", "/v1/models/a%25", "/v1%2Fmodels"] {
+        for path in [
+            "//v1/models",
+            "/v1//models",
+            "/v1/%6dodels",
+            "/v1/../health",
+            "/v1/./models",
+            "/v1/models;x",
+            "/v1/models/a%25",
+            "/v1%2Fmodels",
+        ] {
             assert_eq!(status(path), Some(400), "{path}");
         }
     }

@@ -50,7 +50,13 @@ impl Listener for Bound {
 }
 
 /// Serves the port until the handle says otherwise.
-pub(crate) async fn serve(bound: Bound, service: Service, tls: Option<&TlsOptions>, base: &Path, most: usize) -> anyhow::Result<Serving> {
+pub(crate) async fn serve(
+    bound: Bound,
+    service: Service,
+    tls: Option<&TlsOptions>,
+    base: &Path,
+    most: usize,
+) -> anyhow::Result<Serving> {
     let Some(tls) = tls else {
         return Ok(run(bound.try_bind().await?, service, most));
     };

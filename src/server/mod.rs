@@ -24,7 +24,13 @@ pub(crate) fn cors(options: &CorsOptions) -> CorsHandler {
     Cors::new()
         .allow_origin(origins)
         .allow_methods(vec![http::Method::GET, http::Method::POST])
-        .allow_headers(vec!["authorization", "content-type", "x-api-key", "x-request-id", "anthropic-version"])
+        .allow_headers(vec![
+            "authorization",
+            "content-type",
+            "x-api-key",
+            "x-request-id",
+            "anthropic-version",
+        ])
         .expose_headers(vec!["x-request-id", "retry-after"])
         .max_age(600)
         .into_handler()

@@ -46,7 +46,11 @@ async fn entry(runtime: &Runtime, offer: &ModelOffer) -> Map<String, Value> {
     };
     let mut entry = Map::new();
     entry.insert("id".into(), offer.name.as_ref().into());
-    for (key, value) in [("object", "model".into()), ("created", runtime.built.as_second().into()), ("owned_by", "vllm".into())] {
+    for (key, value) in [
+        ("object", "model".into()),
+        ("created", runtime.built.as_second().into()),
+        ("owned_by", "vllm".into()),
+    ] {
         entry.insert(key.into(), value);
     }
     for (key, value) in known.into_iter().flatten().filter(|(key, _)| key != "id") {

@@ -21,7 +21,9 @@ pub(crate) enum LogFormat {
 pub(crate) fn init(format: LogFormat) {
     let terminal = std::io::stderr().is_terminal();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,salvo_core=warn"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
     let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);
-    let _ = if json { lines.json().flatten_event(true).try_init() } else { lines.with_target(false).try_init() };
+    let _ =
+        if json { lines.json().flatten_event(true).try_init() } else { lines.with_target(false).try_init() };
 }

@@ -40,19 +40,22 @@ pub(crate) fn metrics() -> &'static Metrics {
     &METRICS
 }
 
-const SECONDS: [f64; 14] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0];
+const SECONDS: [f64; 14] =
+    [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0];
 const OVERHEAD: [f64; 10] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25];
 
 impl Metrics {
     fn new() -> Self {
         let registry = Registry::new();
         let counter = |name: &str, help: &str, labels: &[&str]| {
-            let metric = IntCounterVec::new(Opts::new(format!("vllm_gateway_{name}"), help), labels).expect("a valid name");
+            let metric = IntCounterVec::new(Opts::new(format!("vllm_gateway_{name}"), help), labels)
+                .expect("a valid name");
             registry.register(Box::new(metric.clone())).expect("registered once");
             metric
         };
         let gauge = |name: &str, help: &str, labels: &[&str]| {
-            let metric = IntGaugeVec::new(Opts::new(format!("vllm_gateway_{name}"), help), labels).expect("a valid name");
+            let metric = IntGaugeVec::new(Opts::new(format!("vllm_gateway_{name}"), help), labels)
+                .expect("a valid name");
             registry.register(Box::new(metric.clone())).expect("registered once");
             metric
         };
@@ -62,20 +65,49 @@ impl Metrics {
             registry.register(Box::new(metric.clone())).expect("registered once");
             metric
         };
-        let pending = gauge("access_log_records_pending", "Records that the store has not acknowledged yet.", &[]);
+        let pending =
+            gauge("access_log_records_pending", "Records that the store has not acknowledged yet.", &[]);
         let built = gauge("build_info", "Always 1; what is running.", &["version", "commit"]);
         built.with_label_values(&[env!("CARGO_PKG_VERSION"), crate::COMMIT]).set(1);
         #[cfg(target_os = "linux")]
         let _ = registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()));
         Self {
-            requests: counter("requests_total", "Requests that ended.", &["pipeline", "model", "outcome", "status"]),
-            duration: histogram("request_duration_seconds", "From head to end.", &["pipeline", "model"], &SECONDS),
-            overhead: histogram("overhead_seconds", "The gateway's own time before the response's head.", &["pipeline"], &OVERHEAD),
-            first_token: histogram("time_to_first_token_seconds", "From the request's head to the first body byte.", &["model"], &SECONDS),
-            per_token: histogram("time_per_output_token_seconds", "Between tokens, on the average of one stream.", &["model"], &SECONDS),
+            requests: counter(
+                "requests_total",
+                "Requests that ended.",
+                &["pipeline", "model", "outcome", "status"],
+            ),
+            duration: histogram(
+                "request_duration_seconds",
+                "From head to end.",
+                &["pipeline", "model"],
+                &SECONDS,
+            ),
+            overhead: histogram(
+                "overhead_seconds",
+                "The gateway's own time before the response's head.",
+                &["pipeline"],
+                &OVERHEAD,
+            ),
+            first_token: histogram(
+                "time_to_first_token_seconds",
+                "From the request's head to the first body byte.",
+                &["model"],
+                &SECONDS,
+            ),
+            per_token: histogram(
+                "time_per_output_token_seconds",
+                "Between tokens, on the average of one stream.",
+                &["model"],
+                &SECONDS,
+            ),
             tokens: counter("tokens_total", "Tokens counted.", &["model", "type"]),
             in_flight: gauge("inflight_requests", "Requests at an upstream now.", &["model"]),
-            attempts: counter("upstream_requests_total", "Attempts by status; 0 is none.", &["upstream", "endpoint", "code"]),
+            attempts: counter(
+                "upstream_requests_total",
+                "Attempts by status; 0 is none.",
+                &["upstream", "endpoint", "code"],
+            ),
             up: gauge("endpoint_up", "Whether the latest attempt reached it.", &["upstream", "endpoint"]),
             reloads: counter("config_reloads_total", "Reloads by result.", &["result"]),
             records: gauge("access_log_records_total", "Records by what became of them.", &["state"]),
@@ -109,7 +141,9 @@ impl Metrics {
         self.up.reset();
         for upstream in upstreams {
             for endpoint in &upstream.endpoints {
-                self.up.with_label_values(&[&*upstream.name, &*endpoint.url]).set(i64::from(endpoint.is_reachable()));
+                self.up
+                    .with_label_values(&[&*upstream.name, &*endpoint.url])
+                    .set(i64::from(endpoint.is_reachable()));
             }
         }
     }

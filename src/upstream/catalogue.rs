@@ -31,7 +31,12 @@ impl Upstream {
     pub(crate) async fn describe(&self, model: &str) -> Option<Map<String, Value>> {
         let listing = self.listing().await?;
         let named = |entry: &&Map<String, Value>| entry.get("id").and_then(Value::as_str) == Some(model);
-        listing.models.iter().find(named).or(listing.models.first().filter(|_| listing.models.len() == 1)).cloned()
+        listing
+            .models
+            .iter()
+            .find(named)
+            .or(listing.models.first().filter(|_| listing.models.len() == 1))
+            .cloned()
     }
 
     async fn listing(&self) -> Option<Arc<Listing>> {
@@ -60,7 +65,8 @@ impl Upstream {
     }
 
     async fn ask_endpoint(&self, base: &str) -> Option<Vec<Map<String, Value>>> {
-        let mut request = self.client.get(format!("{}/v1/models", base.trim_end_matches('/'))).timeout(PATIENCE / 2);
+        let mut request =
+            self.client.get(format!("{}/v1/models", base.trim_end_matches('/'))).timeout(PATIENCE / 2);
         if let Some(authorization) = &self.authorization {
             request = request.header(http::header::AUTHORIZATION, authorization);
         }
@@ -74,6 +80,11 @@ impl Upstream {
         }
         let mut list: Map<String, Value> = serde_json::from_slice(&body).ok()?;
         let Value::Array(entries) = list.remove("data")? else { return None };
-        Some(entries.into_iter().filter_map(|entry| if let Value::Object(entry) = entry { Some(entry) } else { None }).collect())
+        Some(
+            entries
+                .into_iter()
+                .filter_map(|entry| if let Value::Object(entry) = entry { Some(entry) } else { None })
+                .collect(),
+        )
     }
 }

@@ -33,15 +33,20 @@ pub(super) fn build(options: &UpstreamOptions, base: &Path) -> Result<Client, Cl
         .pool_idle_timeout(std::time::Duration::from_millis(3500))
         .pool_max_idle_per_host(options.max_idle_per_endpoint);
     if let Some(path) = &options.ca {
-        let pem = std::fs::read(base.join(path)).map_err(|source| ClientError::Ca { path: path.display().to_string(), source })?;
+        let pem = std::fs::read(base.join(path))
+            .map_err(|source| ClientError::Ca { path: path.display().to_string(), source })?;
         builder = builder.tls_certs_only(Certificate::from_pem_bundle(&pem)?);
     }
     Ok(builder.build()?)
 }
 
-pub(super) fn authorization(options: &UpstreamOptions, base: &Path) -> Result<Option<HeaderValue>, ClientError> {
+pub(super) fn authorization(
+    options: &UpstreamOptions,
+    base: &Path,
+) -> Result<Option<HeaderValue>, ClientError> {
     let Some(secret) = &options.api_key else { return Ok(None) };
-    let mut value = HeaderValue::try_from(format!("Bearer {}", secret.read(base)?)).map_err(|_| ClientError::NotAHeader)?;
+    let mut value = HeaderValue::try_from(format!("Bearer {}", secret.read(base)?))
+        .map_err(|_| ClientError::NotAHeader)?;
     value.set_sensitive(true);
     Ok(Some(value))
 }

@@ -28,7 +28,8 @@ impl Endpoint {
     pub(crate) fn new(url: &str) -> Self {
         let base = url.trim_end_matches('/');
         let paths = routes().map(|route| route.path);
-        let urls = paths.filter_map(|path| Some((path, Url::parse(&format!("{base}{path}")).ok()?))).collect();
+        let urls =
+            paths.filter_map(|path| Some((path, Url::parse(&format!("{base}{path}")).ok()?))).collect();
         Self {
             url: url.into(),
             urls,

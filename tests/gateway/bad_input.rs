@@ -55,7 +55,11 @@ async fn an_unknown_model_gets_404_and_is_not_repeated() {
 async fn a_body_over_the_limit_gets_413() {
     let stage = stage().await;
     let body = chat(json!({"x": "y".repeat(33 << 20)})).to_string();
-    let request = stage.client.post(stage.url("/v1/chat/completions")).bearer_auth(&stage.key).header("content-type", "application/json");
+    let request = stage
+        .client
+        .post(stage.url("/v1/chat/completions"))
+        .bearer_auth(&stage.key)
+        .header("content-type", "application/json");
     // The gateway may answer and close while the client still sends.
     if let Ok(answer) = request.body(body).send().await {
         assert_eq!(answer.status(), 413);
@@ -70,11 +74,19 @@ async fn compressed_bodies_and_other_content_types_get_415() {
     let stage = stage().await;
     for (name, value) in [("content-encoding", "gzip"), ("content-type", "text/plain")] {
         let request = stage.client.post(stage.url("/v1/chat/completions")).bearer_auth(&stage.key);
-        let request = if name == "content-type" { request } else { request.header("content-type", "application/json") };
+        let request =
+            if name == "content-type" { request } else { request.header("content-type", "application/json") };
         let answer = request.header(name, value).body(chat(json!({})).to_string()).send().await.unwrap();
         assert_eq!(answer.status(), 415, "{name}");
     }
-    let bare = stage.client.post(stage.url("/v1/chat/completions")).bearer_auth(&stage.key).body("{}").send().await.unwrap();
+    let bare = stage
+        .client
+        .post(stage.url("/v1/chat/completions"))
+        .bearer_auth(&stage.key)
+        .body("{}")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(bare.status(), 415);
 }
 
@@ -84,7 +96,8 @@ async fn keys_that_are_none_get_401_and_two_get_400() {
     let body = chat(json!({})).to_string();
     let unknown = "Bearer sk-live-00000000-0000-0000-0000-000000000000";
     for credential in [None, Some(""), Some("Bearer "), Some("Bearer  x"), Some("Basic abc"), Some(unknown)] {
-        let mut request = stage.client.post(stage.url("/v1/chat/completions")).header("content-type", "application/json");
+        let mut request =
+            stage.client.post(stage.url("/v1/chat/completions")).header("content-type", "application/json");
         if let Some(credential) = credential {
             request = request.header("authorization", credential);
         }
@@ -93,7 +106,9 @@ async fn keys_that_are_none_get_401_and_two_get_400() {
         assert_eq!(answer.headers()["www-authenticate"], "Bearer");
         assert_eq!(json_of(answer).await["error"]["code"], "invalid_api_key");
     }
-    let doubled = stage.post("/v1/chat/completions", &chat(json!({}))).header("authorization", format!("Bearer {}", stage.key));
+    let doubled = stage
+        .post("/v1/chat/completions", &chat(json!({})))
+        .header("authorization", format!("Bearer {}", stage.key));
     assert_eq!(doubled.send().await.unwrap().status(), 400);
     assert_eq!(stage.vllm.requests().len(), 0);
 }
@@ -101,7 +116,8 @@ async fn keys_that_are_none_get_401_and_two_get_400() {
 #[tokio::test]
 async fn anthropics_route_takes_anthropics_key_header_and_answers_in_its_shape() {
     let stage = stage().await;
-    let body = json!({"model": MODEL, "max_tokens": 4, "messages": [{"role": "user", "content": "hi"}]}).to_string();
+    let body =
+        json!({"model": MODEL, "max_tokens": 4, "messages": [{"role": "user", "content": "hi"}]}).to_string();
     let send = |path: &str, key: &str| {
         let request = stage.client.post(stage.url(path)).header("x-api-key", key);
         request.header("content-type", "application/json").body(body.clone()).send()
@@ -119,11 +135,16 @@ async fn paths_that_two_readers_could_read_differently_are_refused_before_any_pi
     let stage = stage().await;
     let address = stage.gateway.data_address();
     for path in ["//v1/models", "/v1/%6dodels", "/v1/../health", "/v1;x/models", "/v1\\models"] {
-        let answer = raw(address, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await;
+        let answer =
+            raw(address, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+                .await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{path}: {answer}");
     }
     let records = stage.records("status=400", 4).await;
-    assert!(records.iter().all(|record| record["pipeline"].is_null() && record["outcome"] == "replied"), "{records:#?}");
+    assert!(
+        records.iter().all(|record| record["pipeline"].is_null() && record["outcome"] == "replied"),
+        "{records:#?}"
+    );
 }
 
 #[tokio::test]
@@ -137,7 +158,10 @@ async fn requests_that_are_badly_framed_are_refused() {
         ("GET /v1/chat/completions HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "405"),
         ("GET /nope HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "404"),
         ("GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "404"),
-        ("POST /v1/load_lora_adapter HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "404"),
+        (
+            "POST /v1/load_lora_adapter HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            "404",
+        ),
         ("POST /sleep HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "404"),
     ];
     for (request, status) in cases {

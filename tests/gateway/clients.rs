@@ -2,14 +2,15 @@
 
 use std::process::Stdio;
 
-use crate::support::{MODEL, Setup, slow};
+use vllm_gateway_simulator::Speed;
+
+use crate::support::{MODEL, Setup, at};
 
 async fn run(script: &str) {
-    let mut options = slow();
-    options.ttft = std::time::Duration::from_millis(5);
-    options.itl = std::time::Duration::from_millis(2);
-    let stage = Setup::vllm(options).start().await;
-    let packages = std::env::var("TEST_PYTHONPATH").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/.test-tools/python").into());
+    let tick = std::time::Duration::from_millis(2);
+    let stage = Setup::vllm(at(Speed { ttft: tick, itl: tick, jitter: 0.0 })).start().await;
+    let packages = std::env::var("TEST_PYTHONPATH")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/.test-tools/python").into());
     let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
     let done = tokio::process::Command::new("python3")
         .arg(script)

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
-use vllm_gateway_simulator::Fault;
+use vllm_gateway_simulator::{Fault, Rule, Speed};
 
-use crate::support::{Setup, chat, request_id, slow, stage};
+use crate::support::{Setup, at, chat, request_id, slow, stage};
 
 #[tokio::test]
 async fn a_client_that_leaves_midway_is_charged_for_what_was_generated() {
@@ -26,9 +26,7 @@ async fn a_client_that_leaves_midway_is_charged_for_what_was_generated() {
 
 #[tokio::test]
 async fn a_client_that_leaves_before_the_head_has_a_record_with_499() {
-    let mut options = slow();
-    options.ttft = Duration::from_secs(30);
-    let stage = Setup::vllm(options).start().await;
+    let stage = Setup::vllm(at(Speed { ttft: Duration::from_secs(30), ..Speed::default() })).start().await;
     let request = stage.post("/v1/chat/completions", &chat(json!({}))).header("x-request-id", "left-early");
     let _ = request.timeout(Duration::from_millis(300)).send().await;
     let record = stage.record("left-early").await;
@@ -39,7 +37,7 @@ async fn a_client_that_leaves_before_the_head_has_a_record_with_499() {
 #[tokio::test]
 async fn an_upstream_that_resets_midway_is_told_as_an_error_and_never_as_a_clean_end() {
     let stage = stage().await;
-    stage.vllm.fail(Fault::ResetAfter { events: 3 });
+    stage.vllm.fault(Rule::once(Fault::ResetAfter(3)));
     let mut answer = stage.chat(json!({"stream": true, "max_tokens": 50, "ignore_eos": true})).await;
     let id = request_id(&answer);
     let mut text = String::new();
@@ -53,13 +51,16 @@ async fn an_upstream_that_resets_midway_is_told_as_an_error_and_never_as_a_clean
     assert!(broke, "the stream ended cleanly: {text}");
     assert!(text.contains("\"code\":\"upstream_error\"") && !text.contains("[DONE]"), "{text}");
     let record = stage.record(&id).await;
-    assert_eq!((&record["outcome"], &record["errorCode"]), (&json!("upstream_broke"), &json!("upstream_error")));
+    assert_eq!(
+        (&record["outcome"], &record["errorCode"]),
+        (&json!("upstream_broke"), &json!("upstream_error"))
+    );
 }
 
 #[tokio::test]
 async fn an_upstream_that_ends_early_without_done_has_broken() {
     let stage = stage().await;
-    stage.vllm.fail(Fault::EndAfter { events: 3 });
+    stage.vllm.fault(Rule::once(Fault::EndAfter(3)));
     let mut answer = stage.chat(json!({"stream": true, "max_tokens": 50, "ignore_eos": true})).await;
     let id = request_id(&answer);
     while let Ok(Some(_)) = answer.chunk().await {}
@@ -69,11 +70,14 @@ async fn an_upstream_that_ends_early_without_done_has_broken() {
 #[tokio::test]
 async fn an_upstream_that_resets_before_its_head_gets_502() {
     let stage = stage().await;
-    stage.vllm.fail(Fault::ResetBeforeHead);
+    stage.vllm.fault(Rule::once(Fault::Reset));
     let answer = stage.chat(json!({})).await;
     assert_eq!(answer.status(), 502);
     let record = stage.record(&request_id(&answer)).await;
-    assert_eq!((&record["outcome"], &record["errorCode"]), (&json!("upstream_error"), &json!("upstream_error")));
+    assert_eq!(
+        (&record["outcome"], &record["errorCode"]),
+        (&json!("upstream_error"), &json!("upstream_error"))
+    );
 }
 
 #[tokio::test]
@@ -84,7 +88,10 @@ async fn an_upstream_that_is_down_gets_503() {
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
     let record = stage.record(&request_id(&answer)).await;
-    assert_eq!((&record["outcome"], &record["errorCode"]), (&json!("upstream_error"), &json!("no_healthy_endpoint")));
+    assert_eq!(
+        (&record["outcome"], &record["errorCode"]),
+        (&json!("upstream_error"), &json!("no_healthy_endpoint"))
+    );
 }
 
 #[tokio::test]
@@ -94,11 +101,11 @@ async fn an_upstream_that_never_answers_gets_504_and_one_that_falls_silent_ends_
         "[upstreams.main]\nfirst_byte_timeout = \"300ms\"\ngap_timeout = \"300ms\"",
     );
     let stage = Setup::rest(&rest).start().await;
-    stage.vllm.fail(Fault::HangBeforeHead);
+    stage.vllm.fault(Rule::once(Fault::Hang));
     let answer = stage.chat(json!({})).await;
     assert_eq!(answer.status(), 504);
     assert_eq!(stage.record(&request_id(&answer)).await["outcome"], "timeout");
-    stage.vllm.fail(Fault::HangAfter { events: 2 });
+    stage.vllm.fault(Rule::once(Fault::HangAfter(2)));
     let mut answer = stage.chat(json!({"stream": true})).await;
     let id = request_id(&answer);
     while let Ok(Some(_)) = answer.chunk().await {}

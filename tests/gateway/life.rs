@@ -13,7 +13,8 @@ async fn a_reload_swaps_the_pipeline_and_running_requests_keep_theirs() {
     let stage = Setup::vllm(slow()).start().await;
     let running = stage.chat(json!({"stream": true, "max_tokens": 30})).await;
     let text = std::fs::read_to_string(stage.config()).unwrap();
-    std::fs::write(stage.config(), text.replace(&format!("\"{MODEL}\" = \"main\""), "\"other\" = \"main\"")).unwrap();
+    std::fs::write(stage.config(), text.replace(&format!("\"{MODEL}\" = \"main\""), "\"other\" = \"main\""))
+        .unwrap();
     let answer = stage.admin(Method::POST, "/api/reload").send().await.unwrap();
     assert_eq!(answer.status(), 200);
     let done = json_of(answer).await;
@@ -26,7 +27,8 @@ async fn a_reload_swaps_the_pipeline_and_running_requests_keep_theirs() {
 async fn a_broken_file_is_reported_where_it_is_broken_and_changes_nothing() {
     let stage = stage().await;
     let text = std::fs::read_to_string(stage.config()).unwrap();
-    std::fs::write(stage.config(), text.replace("\"access-log\", \"auth\"", "\"access-log\", \"auht\"")).unwrap();
+    std::fs::write(stage.config(), text.replace("\"access-log\", \"auth\"", "\"access-log\", \"auht\""))
+        .unwrap();
     let answer = stage.admin(Method::POST, "/api/reload").send().await.unwrap();
     assert_eq!(answer.status(), 422);
     let problems = json_of(answer).await.to_string();
@@ -38,7 +40,8 @@ async fn a_broken_file_is_reported_where_it_is_broken_and_changes_nothing() {
 async fn a_saved_file_is_put_in_force_by_itself() {
     let stage = stage().await;
     let text = std::fs::read_to_string(stage.config()).unwrap();
-    std::fs::write(stage.config(), text.replace(&format!("\"{MODEL}\" = \"main\""), "\"other\" = \"main\"")).unwrap();
+    std::fs::write(stage.config(), text.replace(&format!("\"{MODEL}\" = \"main\""), "\"other\" = \"main\""))
+        .unwrap();
     let begun = std::time::Instant::now();
     while stage.chat(json!({})).await.status() != 404 {
         assert!(begun.elapsed() < crate::support::PATIENCE);

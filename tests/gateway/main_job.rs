@@ -47,7 +47,12 @@ async fn a_stream_whose_client_did_not_ask_for_usage_shows_none_and_is_counted()
 #[tokio::test]
 async fn a_stream_whose_client_asked_for_usage_ends_with_it() {
     let stage = stage().await;
-    let text = stage.chat(json!({"stream": true, "stream_options": {"include_usage": true}})).await.text().await.unwrap();
+    let text = stage
+        .chat(json!({"stream": true, "stream_options": {"include_usage": true}}))
+        .await
+        .text()
+        .await
+        .unwrap();
     assert_eq!(text.matches("\"usage\"").count(), 1, "{text}");
     assert!(text.contains("\"choices\":[],\"usage\""), "{text}");
 }
@@ -81,7 +86,13 @@ async fn the_body_goes_to_vllm_byte_for_byte() {
 async fn neither_the_clients_key_nor_a_header_that_is_not_listed_reaches_vllm() {
     let stage = stage().await;
     let request = stage.post("/v1/chat/completions", &chat(json!({})));
-    request.header("cookie", "a=b").header("x-forwarded-for", "1.2.3.4").header("x-request-id", "mine-1").send().await.unwrap();
+    request
+        .header("cookie", "a=b")
+        .header("x-forwarded-for", "1.2.3.4")
+        .header("x-request-id", "mine-1")
+        .send()
+        .await
+        .unwrap();
     let seen = &stage.vllm.requests()[0];
     assert!(seen.headers.get("authorization").is_none());
     assert!(seen.headers.get("cookie").is_none());
@@ -116,7 +127,11 @@ api_key = "file:vllm.key"
     assert_eq!(seen[0].headers["authorization"], "Bearer sk-of-vllm");
     let record = stage.record(&id).await;
     assert_eq!((&record["model"], &record["upstreamModel"]), (&json!("gpt-4o"), &json!("Qwen3-32B")));
-    let unnamed = stage.post("/v1/chat/completions", &json!({"messages": [{"role": "user", "content": "hi"}]})).send().await.unwrap();
+    let unnamed = stage
+        .post("/v1/chat/completions", &json!({"messages": [{"role": "user", "content": "hi"}]}))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(unnamed.status(), 200, "default_model serves a request without a model");
 }
 
@@ -126,7 +141,10 @@ async fn connection_refused_goes_to_the_next_endpoint() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         socket.local_addr().unwrap()
     };
-    let rest = crate::support::PIPELINE.replace("[{ url = \"{vllm}\" }]", &format!("[{{ url = \"http://{dead}\" }}, {{ url = \"{{vllm}}\" }}]"));
+    let rest = crate::support::PIPELINE.replace(
+        "[{ url = \"{vllm}\" }]",
+        &format!("[{{ url = \"http://{dead}\" }}, {{ url = \"{{vllm}}\" }}]"),
+    );
     let stage = Setup::rest(&rest).start().await;
     let mut attempts = Vec::new();
     for _ in 0..4 {

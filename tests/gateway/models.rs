@@ -8,11 +8,16 @@ use crate::support::{MODEL, Setup, json_of, stage};
 #[tokio::test]
 async fn the_list_has_the_models_of_the_app_with_what_vllm_says_of_them() {
     let stage = stage().await;
-    let list = json_of(stage.client.get(stage.url("/v1/models")).bearer_auth(&stage.key).send().await.unwrap()).await;
+    let list =
+        json_of(stage.client.get(stage.url("/v1/models")).bearer_auth(&stage.key).send().await.unwrap())
+            .await;
     assert_eq!(list["object"], "list");
     assert_eq!(list["data"][0]["id"], MODEL);
     assert!(list["data"][0]["max_model_len"].is_u64(), "{list}");
-    let one = json_of(stage.client.get(stage.url("/v1/models/Qwen3-32B")).bearer_auth(&stage.key).send().await.unwrap()).await;
+    let one = json_of(
+        stage.client.get(stage.url("/v1/models/Qwen3-32B")).bearer_auth(&stage.key).send().await.unwrap(),
+    )
+    .await;
     assert_eq!(one["id"], MODEL);
     let none = stage.client.get(stage.url("/v1/models/nope")).bearer_auth(&stage.key).send().await.unwrap();
     assert_eq!(none.status(), 404);
@@ -34,7 +39,9 @@ async fn a_model_whose_id_has_a_slash_is_found_by_both_spellings() {
 async fn a_down_upstream_does_not_break_the_list() {
     let stage = stage().await;
     stage.vllm.shutdown().await;
-    let list = json_of(stage.client.get(stage.url("/v1/models")).bearer_auth(&stage.key).send().await.unwrap()).await;
+    let list =
+        json_of(stage.client.get(stage.url("/v1/models")).bearer_auth(&stage.key).send().await.unwrap())
+            .await;
     assert_eq!(list["data"][0]["id"], MODEL);
 }
 
@@ -43,7 +50,8 @@ async fn an_app_sees_and_uses_its_allowed_models_only() {
     let stage = stage().await;
     let app = stage.create_app(json!({"orgName": "small", "allowedModels": []})).await;
     let key = app["apiKey"].as_str().unwrap();
-    let list = json_of(stage.client.get(stage.url("/v1/models")).bearer_auth(key).send().await.unwrap()).await;
+    let list =
+        json_of(stage.client.get(stage.url("/v1/models")).bearer_auth(key).send().await.unwrap()).await;
     assert_eq!(list["data"], json!([]));
     let body = crate::support::chat(json!({}));
     let answer = stage.post("/v1/chat/completions", &body).headers(bearer(key)).send().await.unwrap();

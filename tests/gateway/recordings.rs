@@ -8,7 +8,9 @@ use crate::support::{Setup, fast};
 async fn every_recorded_answer_passes_byte_for_byte() {
     let recordings: Vec<Recording> = recordings().into_iter().filter(|recording| passes(recording)).collect();
     assert!(recordings.len() > 40, "only {} recordings", recordings.len());
-    let vllm = Simulator::replay(Options { listen: "127.0.0.1:0".into(), ..fast() }, recordings.clone()).await.unwrap();
+    let vllm = Simulator::replay(Options { listen: "127.0.0.1:0".into(), ..fast() }, recordings.clone())
+        .await
+        .unwrap();
     let rest = PIPELINE.replace("{replay}", &format!("http://{}", vllm.addr()));
     let stage = Setup::rest(&rest).start().await;
     for recording in &recordings {
@@ -47,11 +49,27 @@ fn recordings() -> Vec<Recording> {
 /// What the gateway passes on: a POST on a route of its own whose body it takes and whose model it knows.
 fn passes(recording: &Recording) -> bool {
     let request = &recording.request;
-    let json = request.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let json = request
+        .headers
+        .get("content-type")
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     let known = [r#""Qwen3-32B""#, r#""alias-b""#].iter().any(|model| contains(&request.body, model));
     let once = request.body.windows(8).filter(|window| *window == b"\"model\":").count() == 1;
-    let route = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages", "/v1/score", "/v1/rerank"];
-    request.method == "POST" && json && known && once && route.contains(&request.path.as_str()) && recording.response.status != 401
+    let route = [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/responses",
+        "/v1/messages",
+        "/v1/score",
+        "/v1/rerank",
+    ];
+    request.method == "POST"
+        && json
+        && known
+        && once
+        && route.contains(&request.path.as_str())
+        && recording.response.status != 401
 }
 
 fn contains(body: &[u8], text: &str) -> bool {

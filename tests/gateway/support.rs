@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 use vllm_gateway::Gateway;
-use vllm_gateway_simulator::{Options, Simulator};
+use vllm_gateway_simulator::{Options, Simulator, Speed, Tasks};
 
 pub(crate) const MODEL: &str = "Qwen3-32B";
 
@@ -49,12 +49,17 @@ impl Default for Setup {
 
 /// A simulated vLLM without delays.
 pub(crate) fn fast() -> Options {
-    Options { listen: "127.0.0.1:0".into(), models: vec![MODEL.into()], ttft: Duration::ZERO, itl: Duration::ZERO, ..Options::default() }
+    at(Speed::default())
 }
 
 /// A simulated vLLM whose streams take their time.
 pub(crate) fn slow() -> Options {
-    Options { ttft: Duration::from_millis(20), itl: Duration::from_millis(20), ..fast() }
+    let tick = Duration::from_millis(20);
+    at(Speed { ttft: tick, itl: tick, jitter: 0.0 })
+}
+
+pub(crate) fn at(speed: Speed) -> Options {
+    Options { models: vec![MODEL.into()], speed, tasks: Tasks::ALL, ..Options::default() }
 }
 
 pub(crate) const PIPELINE: &str = r#"
@@ -87,9 +92,11 @@ impl Setup {
         std::fs::write(folder.path().join("gateway.toml"), self.text(&vllm)).unwrap();
         let gateway = Gateway::start(&folder.path().join("gateway.toml")).await.unwrap();
         assert!(gateway.ready(PATIENCE).await, "the gateway did not become ready");
-        let token = std::fs::read_to_string(folder.path().join("data/admin.token")).unwrap().trim().to_owned();
+        let token =
+            std::fs::read_to_string(folder.path().join("data/admin.token")).unwrap().trim().to_owned();
         let client = Client::builder().no_proxy().build().unwrap();
-        let mut stage = Stage { gateway, vllm, client, key: String::new(), app_id: String::new(), folder, token };
+        let mut stage =
+            Stage { gateway, vllm, client, key: String::new(), app_id: String::new(), folder, token };
         let app = stage.create_app(json!({"orgName": "acme"})).await;
         stage.key = app["apiKey"].as_str().unwrap().to_owned();
         stage.app_id = app["id"].as_str().unwrap().to_owned();
@@ -98,7 +105,10 @@ impl Setup {
 
     pub(crate) fn text(&self, vllm: &Simulator) -> String {
         let rest = self.rest.replace("{vllm}", &format!("http://{}", vllm.addr()));
-        format!("[server]\nlisten = \"127.0.0.1:0\"\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n{rest}", self.server)
+        format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n{rest}",
+            self.server
+        )
     }
 }
 
@@ -135,7 +145,8 @@ impl Stage {
     }
 
     pub(crate) async fn create_app(&self, body: Value) -> Value {
-        let answer = self.admin(reqwest::Method::POST, "/api/apps").body(body.to_string()).send().await.unwrap();
+        let answer =
+            self.admin(reqwest::Method::POST, "/api/apps").body(body.to_string()).send().await.unwrap();
         assert_eq!(answer.status(), 201);
         json_of(answer).await
     }
@@ -163,7 +174,12 @@ impl Stage {
     pub(crate) async fn settled(&self) {
         let begun = Instant::now();
         while self.gateway.running() > 0 || self.vllm.active() > 0 {
-            assert!(begun.elapsed() < PATIENCE, "{} exchanges and {} generations still run", self.gateway.running(), self.vllm.active());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{} exchanges and {} generations still run",
+                self.gateway.running(),
+                self.vllm.active()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -193,7 +209,8 @@ pub(crate) fn chat(extra: Value) -> Value {
 
 pub(crate) async fn json_of(answer: Response) -> Value {
     let bytes = answer.bytes().await.unwrap();
-    serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&bytes)))
+    serde_json::from_slice(&bytes)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&bytes)))
 }
 
 pub(crate) fn request_id(answer: &Response) -> String {

@@ -1,1 +1,0 @@
-//! A gateway binary of one's own, with one's own plugin.

@@ -1,0 +1,138 @@
+//! The command line, as people and scripts use it.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+fn run(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vllm-gateway"));
+    command.current_dir(folder).args(args).env_remove("RUST_LOG").output().unwrap()
+}
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The reference file with one text replaced, in a folder of its own.
+fn changed(from: &str, to: &str) -> tempfile::TempDir {
+    let text = std::fs::read_to_string(here().join("gateway.toml")).unwrap();
+    assert!(text.contains(from), "gateway.toml has no `{from}`");
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::write(folder.path().join("gateway.toml"), text.replace(from, to)).unwrap();
+    folder
+}
+
+#[test]
+fn the_reference_file_is_sound_and_its_pipeline_is_drawn() {
+    let checked = run(here(), &["check", "--deny-warnings"]);
+    assert_eq!(checked.status.code(), Some(0), "{}", out(&checked));
+    let picture = out(&checked);
+    for word in ["pipeline default", "access-log", "auth", "model-route"] {
+        assert!(picture.contains(word), "{picture}");
+    }
+}
+
+#[test]
+fn a_misspelt_filter_is_shown_where_it_stands() {
+    let folder = changed("\"access-log\", \"auth\"", "\"access-log\", \"auht\"");
+    let checked = run(folder.path(), &["check"]);
+    assert_eq!(checked.status.code(), Some(2));
+    let text = out(&checked);
+    let line = std::fs::read_to_string(folder.path().join("gateway.toml")).unwrap();
+    let line = line.lines().position(|line| line.contains("auht")).unwrap() + 1;
+    assert!(
+        text.contains(&format!("gateway.toml:{line}:")) && text.contains("did you mean `auth`?"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_log_inside_of_auth_is_a_warning_and_no_router_an_error() {
+    let folder =
+        changed("[\"access-log\", \"auth\", \"model-route\"]", "[\"auth\", \"access-log\", \"model-route\"]");
+    assert_eq!(run(folder.path(), &["check"]).status.code(), Some(0));
+    let strict = run(folder.path(), &["check", "--deny-warnings"]);
+    assert_eq!(strict.status.code(), Some(2));
+    assert!(out(&strict).contains("warning:"), "{}", out(&strict));
+    let folder = changed("[\"access-log\", \"auth\", \"model-route\"]", "[\"access-log\", \"auth\"]");
+    assert_eq!(run(folder.path(), &["check"]).status.code(), Some(2));
+}
+
+#[test]
+fn check_speaks_json_for_machines() {
+    let folder = changed("listen = \"127.0.0.1:8081\"", "lisen = \"127.0.0.1:8081\"");
+    let checked = run(folder.path(), &["check", "--format", "json"]);
+    assert_eq!(checked.status.code(), Some(2));
+    let problems: serde_json::Value = serde_json::from_str(&out(&checked)).unwrap();
+    assert_eq!(problems[0]["severity"], "error");
+    assert!(problems[0]["line"].is_u64() && problems[0]["column"].is_u64(), "{problems}");
+}
+
+#[test]
+fn an_invalid_file_does_not_start_and_says_why() {
+    let folder = changed("max_body_size", "max_body_sise");
+    let started = run(folder.path(), &["run"]);
+    assert_eq!(started.status.code(), Some(2));
+    assert!(err(&started).contains("did you mean `max_body_size`?"), "{}", err(&started));
+    assert!(!folder.path().join("data").exists(), "nothing was touched");
+}
+
+#[test]
+fn without_a_file_the_error_names_the_places_and_the_demo() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let started = run(folder.path(), &[]);
+    assert_eq!(started.status.code(), Some(2));
+    assert!(err(&started).contains("demo"), "{}", err(&started));
+}
+
+#[test]
+fn every_folder_under_plugins_is_linked() {
+    let listed = out(&run(here(), &["plugins"]));
+    for entry in std::fs::read_dir(here().join("plugins")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(
+            listed.contains(&name),
+            "`{name}` is not linked; its line in src/plugins.rs is missing:\n{listed}"
+        );
+    }
+}
+
+#[test]
+fn a_plugins_options_are_explained_and_an_unknown_name_is_not_guessed() {
+    let explained = out(&run(here(), &["plugins", "model-route"]));
+    assert!(explained.contains("default_model") && explained.contains("models"), "{explained}");
+    let unknown = run(here(), &["plugins", "model-rout"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(err(&unknown).contains("did you mean `model-route`?"), "{}", err(&unknown));
+}
+
+#[test]
+fn the_schema_has_the_sections_and_the_plugins_options() {
+    let schema: serde_json::Value = serde_json::from_str(&out(&run(here(), &["schema"]))).unwrap();
+    for section in ["server", "admin", "store", "pipelines", "filters", "upstreams"] {
+        assert!(schema["properties"][section].is_object(), "{section}");
+    }
+    assert!(schema.to_string().contains("retention"));
+}
+
+#[test]
+fn usage_is_as_usual() {
+    assert_eq!(run(here(), &["--help"]).status.code(), Some(0));
+    assert!(out(&run(here(), &["--version"])).starts_with(concat!(
+        "vllm-gateway ",
+        env!("CARGO_PKG_VERSION"),
+        " ("
+    )));
+    assert_eq!(run(here(), &["--nonsense"]).status.code(), Some(2));
+    assert!(out(&run(here(), &["completions", "bash"])).contains("vllm-gateway"));
+}
