@@ -20,7 +20,9 @@ pub(crate) fn of(headers: &HeaderMap, api: Api) -> Result<&str, Error> {
         (None, Some(header)) => plain(header).ok_or_else(|| missing(api)),
         (Some(authorization), Some(x_api_key)) => match (bearer(authorization), plain(x_api_key)) {
             (Some(one), Some(other)) if one == other => Ok(one),
-            _ => Err(Error::invalid("`authorization` and `x-api-key` show different credentials: send one of them")),
+            _ => Err(Error::invalid(
+                "`authorization` and `x-api-key` show different credentials: send one of them",
+            )),
         },
     }
 }

@@ -45,13 +45,21 @@ impl Filter for Auth {
             // The refused app is named in the record: its operator wants to know who is still calling.
             Lookup::Disabled(app) => {
                 ex.set_consumer(app);
-                Err(Error::forbidden("app_disabled", "the app of this key is disabled: ask the operator to enable it"))
+                Err(Error::forbidden(
+                    "app_disabled",
+                    "the app of this key is disabled: ask the operator to enable it",
+                ))
             }
             Lookup::Expired(app) => {
                 ex.set_consumer(app);
-                Err(Error::forbidden("app_expired", "the app of this key has expired: ask the operator to extend it"))
+                Err(Error::forbidden(
+                    "app_expired",
+                    "the app of this key has expired: ask the operator to extend it",
+                ))
             }
-            Lookup::Unknown => Err(Error::unauthenticated("the api key is not known here: check it, or ask for a new one")),
+            Lookup::Unknown => {
+                Err(Error::unauthenticated("the api key is not known here: check it, or ask for a new one"))
+            }
             Lookup::Unavailable => {
                 let message = "the api key cannot be checked at the moment: try again in a few seconds";
                 Err(Error::unavailable("store_unavailable", message))

@@ -5,7 +5,8 @@ mod options;
 use std::{collections::HashMap, sync::Arc};
 
 use vllm_gateway_sdk::{
-    BuildCx, BuildError, Error, Exchange, Fact, Filter, Flow, ModelOffer, ModelPlace, Plugin, Target, async_trait,
+    BuildCx, BuildError, Error, Exchange, Fact, Filter, Flow, ModelOffer, ModelPlace, Plugin, Target,
+    async_trait,
 };
 
 use options::Options;
@@ -27,7 +28,8 @@ impl Plugin for ModelRoute {
     const SUMMARY: &'static str = "sends a request to the upstream that serves its model";
     const PROVIDES: &'static [Fact] = &[Fact::Target];
     const REJECTS: &'static [u16] = &[400, 403, 404, 408, 413, 415, 503];
-    const EXAMPLE: &'static str = r#"models = { "Qwen3-32B" = "qwen3-32b", "fast" = { upstream = "qwen3-32b", model = "Qwen3-32B" } }"#;
+    const EXAMPLE: &'static str =
+        r#"models = { "Qwen3-32B" = "qwen3-32b", "fast" = { upstream = "qwen3-32b", model = "Qwen3-32B" } }"#;
     type Options = Options;
 
     fn build(options: Options, cx: &BuildCx<'_>) -> Result<Self, BuildError> {
@@ -67,7 +69,10 @@ impl Filter for ModelRoute {
     }
 
     fn models(&self) -> Vec<ModelOffer> {
-        let offer = |(name, target): (&Box<str>, &Target)| ModelOffer { name: (&**name).into(), target: target.clone() };
+        let offer = |(name, target): (&Box<str>, &Target)| ModelOffer {
+            name: (&**name).into(),
+            target: target.clone(),
+        };
         let mut offers: Vec<_> = self.targets.iter().map(offer).collect();
         offers.sort_by(|one, other| one.name.cmp(&other.name));
         offers

@@ -46,14 +46,23 @@ impl Options {
     pub(crate) fn check(&self) -> Result<(), BuildError> {
         if self.models.is_empty() {
             let hint = Some("add one, as in `models = { \"Qwen3-32B\" = \"qwen3-32b\" }`".to_owned());
-            return Err(BuildError { hint, ..BuildError::from("no model is named here, so nothing can be routed") }.at(["models"]));
+            return Err(BuildError {
+                hint,
+                ..BuildError::from("no model is named here, so nothing can be routed")
+            }
+            .at(["models"]));
         }
         for (name, entry) in &self.models {
             if name.is_empty() {
-                return Err(BuildError::from("a model needs a name: clients that send none get `default_model`").at(["models", ""]));
+                return Err(BuildError::from(
+                    "a model needs a name: clients that send none get `default_model`",
+                )
+                .at(["models", ""]));
             }
             if entry.model.as_deref() == Some("") {
-                return Err(BuildError::from("the model to send must have a name").at(["models", name, "model"]));
+                return Err(
+                    BuildError::from("the model to send must have a name").at(["models", name, "model"])
+                );
             }
             self.check_fallbacks(name, &entry.fallbacks)?;
         }
@@ -84,9 +93,15 @@ impl Options {
         let names = || self.models.keys().map(String::as_str);
         let hint = match near_miss(model, names()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("`models` has {}", names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+            None => format!(
+                "`models` has {}",
+                names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            ),
         };
-        Err(BuildError { hint: Some(hint), ..format!("no model named `{}` in `models`", model.escape_debug()).into() })
+        Err(BuildError {
+            hint: Some(hint),
+            ..format!("no model named `{}` in `models`", model.escape_debug()).into()
+        })
     }
 }
 
@@ -107,7 +122,8 @@ impl<'de> Deserialize<'de> for Entry {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry, A::Error> {
-                let EntryTable { upstream, model, fallbacks } = EntryTable::deserialize(MapAccessDeserializer::new(map))?;
+                let EntryTable { upstream, model, fallbacks } =
+                    EntryTable::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(Entry { upstream, model, fallbacks })
             }
         }

@@ -1,0 +1,122 @@
+//! What the options may say, and where an error stands.
+
+use vllm_gateway_model_route as _;
+use vllm_gateway_sdk::{plugin_named, testkit};
+
+/// The problems of these options, which begin on line 4.
+fn problems(options: &str) -> Vec<String> {
+    testkit::problems(&format!(
+        "filters = [\"model-route\"]\nupstreams = [\"big\", \"small\"]\n[model-route]\n{options}\n"
+    ))
+}
+
+#[test]
+fn both_ways_to_write_a_model_are_taken() {
+    assert_eq!(
+        problems(
+            r#"models = { "a/b.c" = "big", d = { upstream = "small", model = "e", fallbacks = ["a/b.c"] } }"#
+        ),
+        [""; 0]
+    );
+    assert_eq!(
+        problems("[model-route.models]\na = \"big\"\n[model-route.models.b]\nupstream = \"small\""),
+        [""; 0]
+    );
+}
+
+#[test]
+fn an_unknown_upstream_is_told_where_it_is_named() {
+    assert_eq!(problems("models = { a = \"bog\" }"), ["4:16: no upstream named `bog` (did you mean `big`?)"]);
+    assert_eq!(
+        problems("models = { a = { upstream = \"smal\" } }"),
+        ["4:29: no upstream named `smal` (did you mean `small`?)"]
+    );
+    assert_eq!(
+        problems("models = { a = \"elsewhere\" }"),
+        ["4:16: no upstream named `elsewhere` (declare it as `[upstreams.elsewhere]`)"]
+    );
+}
+
+#[test]
+fn a_default_must_be_one_of_the_models() {
+    assert_eq!(
+        problems("models = { Qwen = \"big\" }\ndefault_model = \"Qwem\""),
+        ["5:17: no model named `Qwem` in `models` (did you mean `Qwen`?)"]
+    );
+    assert_eq!(
+        problems("models = { a = \"big\", b = \"big\" }\ndefault_model = \"something-else\""),
+        ["5:17: no model named `something-else` in `models` (`models` has `a`, `b`)"]
+    );
+}
+
+#[test]
+fn fallbacks_must_be_other_models_each_named_once() {
+    let with = |fallbacks: &str| {
+        problems(&format!(
+            "[model-route.models]\nb = \"big\"\na = {{ upstream = \"big\", fallbacks = {fallbacks} }}"
+        ))
+    };
+    assert_eq!(with(r#"["b"]"#), [""; 0]);
+    assert_eq!(with(r#"["b", "c"]"#), ["6:43: no model named `c` in `models` (did you mean `a`?)"]);
+    assert_eq!(with(r#"["a"]"#), ["6:38: a model cannot be its own fallback"]);
+    assert_eq!(with(r#"["b", "b"]"#), ["6:43: this fallback is named twice"]);
+}
+
+#[test]
+fn every_wrong_entry_is_told_at_its_place() {
+    let found = problems(
+        "[model-route.models]\na = 7\nb = { upstram = \"big\" }\nc = { upstream = true }\nd = { model = \"x\" }\ne = { upstream = \"big\", fallbacks = \"f\" }",
+    );
+    let expected = [
+        "5:5: expected the name of an upstream or a table with `upstream`",
+        "6:7: unknown field `upstram`, did you mean `upstream`?",
+        "7:18: expected a string",
+        "8:5: missing field `upstream`",
+        "9:37: expected an array",
+    ];
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
+fn names_must_not_be_empty() {
+    assert!(
+        problems("models = {}")[0].starts_with("4:10: no model is named here"),
+        "{:?}",
+        problems("models = {}")
+    );
+    assert!(problems("models = { \"\" = \"big\" }")[0].starts_with("4:17: a model needs a name"));
+    assert_eq!(
+        problems("models = { a = { upstream = \"big\", model = \"\" } }"),
+        ["4:44: the model to send must have a name"]
+    );
+}
+
+#[test]
+fn models_are_needed() {
+    let found = problems("default_model = \"a\"");
+    assert!(found.len() == 1 && found[0].contains("missing field `models`"), "{found:?}");
+}
+
+#[test]
+fn the_schema_tells_of_both_ways_to_write_a_model() {
+    let mut generator = schemars::SchemaGenerator::default();
+    let def = plugin_named("model-route").expect("linked above");
+    let schema = serde_json::to_value((def.schema)(&mut generator)).expect("a schema is JSON");
+    let entry = &schema["properties"]["models"]["additionalProperties"]["anyOf"];
+    assert_eq!(entry[0]["type"], "string");
+    assert_eq!(entry[1]["type"], "object");
+    assert_eq!(entry[1]["required"], serde_json::json!(["upstream"]));
+    assert_eq!(entry[1]["additionalProperties"], false);
+    assert!(entry[1]["properties"]["fallbacks"]["description"].as_str().is_some_and(|text| !text.is_empty()));
+}
+
+#[test]
+fn the_example_builds() {
+    let def = plugin_named("model-route").expect("linked above");
+    let text =
+        format!("filters = [\"model-route\"]\nupstreams = [\"qwen3-32b\"]\n[model-route]\n{}\n", def.example);
+    assert_eq!(testkit::problems(&text), [""; 0]);
+}
