@@ -1,0 +1,82 @@
+//! What the directory keeps of an app and of each of its keys.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::Timestamp;
+use vllm_gateway_sdk::Consumer;
+use vllm_gateway_store::{AppStatus, KeyDigest, StoredApp};
+
+/// An app, shared by the entries of its keys.
+#[derive(Debug)]
+pub(crate) struct AppEntry {
+    pub(crate) id: String,
+    pub(crate) status: AppStatus,
+    pub(crate) expire_time: Option<Timestamp>,
+    pub(crate) digests: Vec<KeyDigest>,
+    /// Outlives the entry: a change of the app does not lose its last use.
+    pub(crate) uses: Arc<Uses>,
+}
+
+/// A key that was given out.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyEntry {
+    pub(crate) app: Arc<AppEntry>,
+    pub(crate) consumer: Arc<Consumer>,
+    pub(crate) valid_until: Option<Timestamp>,
+}
+
+impl AppEntry {
+    /// The entries of an app; `before` is what was known of it.
+    pub(crate) fn of(stored: StoredApp, before: Option<&Self>) -> (Arc<Self>, Vec<(KeyDigest, KeyEntry)>) {
+        let StoredApp { app, keys } = stored;
+        let entry = Arc::new(Self {
+            id: app.id.clone(),
+            status: app.status,
+            expire_time: app.expire_time,
+            digests: keys.iter().map(|key| key.digest).collect(),
+            uses: before.map(|before| Arc::clone(&before.uses)).unwrap_or_default(),
+        });
+        let entries = keys.into_iter().map(|key| {
+            let consumer = Arc::new(Consumer {
+                id: app.id.clone(),
+                name: app.org_name.clone(),
+                key_prefix: key.prefix,
+                allowed_models: app.allowed_models.clone(),
+            });
+            (key.digest, KeyEntry { app: Arc::clone(&entry), consumer, valid_until: key.valid_until })
+        });
+        let entries = entries.collect();
+        (entry, entries)
+    }
+}
+
+/// When an app was last used, and what of it the store knows, in milliseconds since 1970.
+#[derive(Debug, Default)]
+pub(crate) struct Uses {
+    last: AtomicI64,
+    told: AtomicI64,
+}
+
+/// A use this soon after the last one noted is not noted: the counter of a busy app would travel between the
+/// processors' caches with every request.
+const GRAIN_MS: i64 = 100;
+
+impl Uses {
+    pub(crate) fn note(&self, now: Timestamp) {
+        let now = now.as_millisecond();
+        if now >= self.last.load(Ordering::Relaxed).saturating_add(GRAIN_MS) {
+            self.last.fetch_max(now, Ordering::Relaxed);
+        }
+    }
+
+    /// The last use, if the store has not been told of it.
+    pub(crate) fn untold(&self) -> Option<i64> {
+        let last = self.last.load(Ordering::Relaxed);
+        (last > self.told.load(Ordering::Relaxed)).then_some(last)
+    }
+
+    pub(crate) fn tell(&self, last: i64) {
+        self.told.fetch_max(last, Ordering::Relaxed);
+    }
+}
