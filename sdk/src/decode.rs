@@ -93,9 +93,7 @@ fn element_at_fault<T: DeserializeOwned>(
     let fails = |count: usize| {
         let mut shorter = value.clone();
         if let Some(DeValue::Array(array)) = at_mut(&mut shorter, path).map(Spanned::get_mut) {
-            while array.len() > count {
-                array.remove(array.len() - 1);
-            }
+            *array = array.iter().take(count).cloned().collect();
         }
         attempt::<T>(&shorter)
             .is_err_and(|other| other.message() == error.message() && other.span() == error.span())

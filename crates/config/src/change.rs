@@ -60,7 +60,9 @@ fn live(config: &Config) -> Parts {
 
 fn options(section: &str, options: &impl Serialize) -> Parts {
     match json!(options) {
-        Json::Object(members) => members.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)).collect(),
+        Json::Object(members) => {
+            members.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)).collect()
+        }
         _ => Parts::new(),
     }
 }
@@ -70,7 +72,8 @@ fn is_fixed(name: &str) -> bool {
 }
 
 fn differences(old: &Parts, new: &Parts) -> Vec<String> {
-    let mut names: Vec<String> = old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name)).cloned().collect();
+    let mut names: Vec<String> =
+        old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name)).cloned().collect();
     names.sort();
     names.dedup();
     names

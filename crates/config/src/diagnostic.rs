@@ -91,7 +91,8 @@ impl Diagnostic {
         let Some((source, width)) = &self.source else { return Ok(()) };
         // A tab stays a tab, so that the caret stands below its character at any tab width; what else could
         // move the cursor is shown as a mark.
-        let shown: String = source.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+        let shown: String =
+            source.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
         let before: String =
             shown.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         let left = shown.chars().count().saturating_sub(self.column - 1).max(1);
@@ -127,7 +128,10 @@ mod tests {
 
     #[test]
     fn the_text_can_be_clicked_in_editors() {
-        assert_eq!(diagnostic().to_string(), "gateway.toml:12:4: error: no filter named `x`\n  hint: declare it");
+        assert_eq!(
+            diagnostic().to_string(),
+            "gateway.toml:12:4: error: no filter named `x`\n  hint: declare it"
+        );
     }
 
     #[test]

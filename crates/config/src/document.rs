@@ -55,7 +55,13 @@ impl<'t> Document<'t> {
         let mut told = Vec::new();
         let mut found: Vec<_> = errors
             .into_iter()
-            .map(|error| (error.span().unwrap_or(0..0), error.message().trim_end().to_owned()))
+            .map(|error| {
+                let span = error.span().unwrap_or(0..0);
+                let message = error.message().trim_end();
+                let key = self.text.get(span.clone()).filter(|_| message == "duplicate key");
+                let message = key.map_or_else(|| message.to_owned(), |key| format!("{message} `{key}`"));
+                (span, message)
+            })
             .collect();
         found.sort_by_key(|(span, _)| span.start);
         found.retain(|(span, _)| {

@@ -10,9 +10,7 @@ use vllm_gateway_sdk::{
     plugin_named, plugins,
 };
 
-use crate::{
-    AdminOptions, PipelineOptions, ServerOptions, StoreOptions, UpstreamOptions, report::Report,
-};
+use crate::{AdminOptions, PipelineOptions, ServerOptions, StoreOptions, UpstreamOptions, report::Report};
 
 const SECTIONS: [&str; 6] = ["server", "admin", "store", "pipelines", "filters", "upstreams"];
 
@@ -24,6 +22,8 @@ pub(crate) struct Draft<'t> {
     pub(crate) pipelines: Vec<Section<'t, PipelineOptions>>,
     pub(crate) filters: Vec<FilterDraft<'t>>,
     pub(crate) upstreams: Vec<Section<'t, UpstreamOptions>>,
+    /// Whether the sections of named tables are such sections. Else nothing can be said of the names in them.
+    pub(crate) sound: bool,
 }
 
 /// One table.
@@ -63,7 +63,11 @@ impl<T> Section<'_, T> {
 impl<'t> Draft<'t> {
     pub(crate) fn read(root: Value<'t>, report: &mut Report) -> Self {
         let DeValue::Table(mut root) = root.into_inner() else { unreachable!("a document is a table") };
+        let sound = ["pipelines", "filters", "upstreams"]
+            .into_iter()
+            .all(|section| root.get(section).is_none_or(|value| value.get_ref().is_table()));
         let draft = Self {
+            sound,
             server: section(&mut root, "server", report),
             admin: section(&mut root, "admin", report),
             store: store(&mut root, report),
@@ -87,7 +91,9 @@ impl<'t> Draft<'t> {
                 Some(near) => {
                     report.error(key.span(), format!("{message}, did you mean `{near}`?"));
                 }
-                None => report.error(key.span(), message).hint(format!("known here: {}", SECTIONS.join(", "))),
+                None => {
+                    report.error(key.span(), message).hint(format!("known here: {}", SECTIONS.join(", ")));
+                }
             }
         }
         draft
@@ -95,14 +101,23 @@ impl<'t> Draft<'t> {
 }
 
 /// A section that has defaults as a whole.
-fn section<'t, T: DeserializeOwned + Default>(root: &mut DeTable<'t>, name: &str, report: &mut Report) -> Section<'t, T> {
+fn section<'t, T: DeserializeOwned + Default>(
+    root: &mut DeTable<'t>,
+    name: &str,
+    report: &mut Report,
+) -> Section<'t, T> {
     match root.remove(name) {
         Some(value) => read_section(name, name.to_owned(), value, report),
         None => Section { name: name.to_owned(), place: 0..0, value: None, options: Some(T::default()) },
     }
 }
 
-fn read_section<'t, T: DeserializeOwned>(what: &str, name: String, value: Value<'t>, report: &mut Report) -> Section<'t, T> {
+fn read_section<'t, T: DeserializeOwned>(
+    what: &str,
+    name: String,
+    value: Value<'t>,
+    report: &mut Report,
+) -> Section<'t, T> {
     let (options, problems) = decode(&value);
     report.problems(problems, &value.span(), what);
     Section { name, place: value.span(), value: Some(value), options }
@@ -180,7 +195,9 @@ fn entries<'t>(root: &mut DeTable<'t>, section: &str, report: &mut Report) -> Ve
 fn filter<'t>(name: String, mut value: Value<'t>, report: &mut Report) -> Option<FilterDraft<'t>> {
     let place = value.span();
     let DeValue::Table(table) = value.get_mut() else {
-        report.error(place, format!("filter `{name}`: expected a table")).hint(format!("write `[filters.{name}]`"));
+        report
+            .error(place, format!("filter `{name}`: expected a table"))
+            .hint(format!("write `[filters.{name}]`"));
         return None;
     };
     let written = table.remove("plugin");
@@ -190,17 +207,22 @@ fn filter<'t>(name: String, mut value: Value<'t>, report: &mut Report) -> Option
             let plugin = plugin_named(&name);
             if plugin.is_none() {
                 let hint = match near_miss(&name, linked.iter().copied()) {
-                    Some(near) => format!("did you mean `[filters.{near}]`? or name its plugin: `plugin = \"{near}\"`"),
+                    Some(near) => {
+                        format!("did you mean `[filters.{near}]`? or name its plugin: `plugin = \"{near}\"`")
+                    }
                     None => format!("name its plugin: `plugin = \"…\"`; linked are {}", linked.join(", ")),
                 };
-                report.error(place.clone(), format!("filter `{name}`: no plugin of this name is linked")).hint(hint);
+                report
+                    .error(place.clone(), format!("filter `{name}`: no plugin of this name is linked"))
+                    .hint(hint);
             }
             plugin
         }
         Some((span, Some(wanted))) => {
             let plugin = plugin_named(wanted);
             if plugin.is_none() {
-                let message = format!("filter `{name}`: no plugin named `{}` is linked", wanted.escape_debug());
+                let message =
+                    format!("filter `{name}`: no plugin named `{}` is linked", wanted.escape_debug());
                 match near_miss(wanted, linked.iter().copied()) {
                     Some(near) => {
                         report.error(span, format!("{message}, did you mean `{near}`?"));

@@ -51,8 +51,11 @@ pub(crate) fn text(name: &str, text: &str, base: &Path, services: &Services, old
     let config = match document.parse() {
         Ok(root) => {
             let draft = Draft::read(root, &mut report);
-            let filters = build(&draft, services, old, &mut report);
-            rules::check(&draft, &filters, &mut report);
+            let filters =
+                if draft.sound { build(&draft, services, old, &mut report) } else { BTreeMap::new() };
+            if draft.sound {
+                rules::check(&draft, &filters, &mut report);
+            }
             if report.has_errors() { None } else { assemble(draft, filters, base, old) }
         }
         Err(errors) => {
@@ -67,7 +70,12 @@ pub(crate) fn text(name: &str, text: &str, base: &Path, services: &Services, old
 }
 
 /// Puts together what was found to be sound.
-fn assemble(draft: Draft<'_>, filters: BTreeMap<String, BuiltFilter>, base: &Path, old: Option<&Config>) -> Option<Config> {
+fn assemble(
+    draft: Draft<'_>,
+    filters: BTreeMap<String, BuiltFilter>,
+    base: &Path,
+    old: Option<&Config>,
+) -> Option<Config> {
     let step = |name: String| {
         let BuiltFilter { plugin, options, filter } = filters.get(&name)?.clone();
         Some(Step { name, plugin, options, filter })
@@ -82,8 +90,11 @@ fn assemble(draft: Draft<'_>, filters: BTreeMap<String, BuiltFilter>, base: &Pat
         let steps = options.filters.into_iter().map(step).collect::<Option<_>>()?;
         pipelines.push(PipelineConfig { name: section.name, patterns, steps, public: options.public });
     }
-    let upstreams =
-        draft.upstreams.into_iter().map(|section| Some((section.name, section.options?))).collect::<Option<_>>()?;
+    let upstreams = draft
+        .upstreams
+        .into_iter()
+        .map(|section| Some((section.name, section.options?)))
+        .collect::<Option<_>>()?;
     let (server, admin, store) = (draft.server.options?, draft.admin.options?, draft.store.options?);
     let boot = old.map_or_else(|| Arc::new(Boot::of(&server, &admin, &store)), |old| Arc::clone(&old.boot));
     Some(Config { server, admin, store, pipelines, upstreams, base: base.to_owned(), filters, boot })

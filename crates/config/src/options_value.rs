@@ -17,7 +17,8 @@ pub(crate) fn to_json(value: &Value<'_>) -> Json {
         DeValue::Datetime(time) => Json::String(time.to_string()),
         DeValue::Array(items) => items.iter().map(to_json).collect(),
         DeValue::Table(table) => {
-            let mut members: Vec<_> = table.iter().map(|(key, value)| (key.get_ref().to_string(), to_json(value))).collect();
+            let mut members: Vec<_> =
+                table.iter().map(|(key, value)| (key.get_ref().to_string(), to_json(value))).collect();
             // Whether serde_json's map sorts by itself depends on who else is in the binary.
             members.sort_by(|(a, _), (b, _)| a.cmp(b));
             Json::Object(Map::from_iter(members))

@@ -67,8 +67,10 @@ impl From<Pattern> for String {
 
 /// For each route the index of the pipeline that serves it: the one with the pattern that says most.
 pub(crate) fn route_map<'p>(pipelines: impl Iterator<Item = &'p [Pattern]>) -> HashMap<&'static str, usize> {
-    let mut patterns: Vec<(usize, &Pattern)> =
-        pipelines.enumerate().flat_map(|(index, patterns)| patterns.iter().map(move |p| (index, p))).collect();
+    let mut patterns: Vec<(usize, &Pattern)> = pipelines
+        .enumerate()
+        .flat_map(|(index, patterns)| patterns.iter().map(move |p| (index, p)))
+        .collect();
     patterns.sort_by_key(|(_, pattern)| pattern.rank());
     routes()
         .filter_map(|route| {
@@ -84,8 +86,10 @@ mod tests {
     use super::*;
 
     fn map(pipelines: &[&[&str]]) -> HashMap<&'static str, usize> {
-        let parsed: Vec<Vec<Pattern>> =
-            pipelines.iter().map(|list| list.iter().map(|text| Pattern::parse(text).unwrap()).collect()).collect();
+        let parsed: Vec<Vec<Pattern>> = pipelines
+            .iter()
+            .map(|list| list.iter().map(|text| Pattern::parse(text).unwrap()).collect())
+            .collect();
         route_map(parsed.iter().map(Vec::as_slice))
     }
 

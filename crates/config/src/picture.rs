@@ -17,10 +17,14 @@ pub fn picture(config: &Config) -> String {
 }
 
 fn draw(config: &Config, pipeline: &PipelineConfig) -> String {
-    let routes: Vec<String> = pipeline.patterns.iter().map(|pattern| match pattern.to_string().as_str() {
-        "/*" => "all routes".to_owned(),
-        pattern => pattern.to_owned(),
-    }).collect();
+    let routes: Vec<String> = pipeline
+        .patterns
+        .iter()
+        .map(|pattern| match pattern.to_string().as_str() {
+            "/*" => "all routes".to_owned(),
+            pattern => pattern.to_owned(),
+        })
+        .collect();
     let public = if pipeline.public { "   public" } else { "" };
     let mut text = format!("pipeline {}   {}{public}\n", pipeline.name, routes.join(" "));
 
@@ -33,7 +37,8 @@ fn draw(config: &Config, pipeline: &PipelineConfig) -> String {
         let line = format!("{start} {:>digits$} {title:<width$}   {facts}", index + 1);
         let _ = writeln!(text, "{}", line.trim_end());
     }
-    let _ = writeln!(text, "           ▼ {:digits$} {:<width$}   {}", "", "upstream", reach(config, pipeline));
+    let _ =
+        writeln!(text, "           ▼ {:digits$} {:<width$}   {}", "", "upstream", reach(config, pipeline));
 
     let observers: Vec<&str> = pipeline
         .steps
@@ -71,8 +76,11 @@ fn reach(config: &Config, pipeline: &PipelineConfig) -> String {
     let offers: Vec<ModelOffer> = pipeline.steps.iter().flat_map(|step| step.filter.models()).collect();
     let models: HashSet<&str> = offers.iter().map(|offer| &*offer.name).collect();
     let upstreams: BTreeSet<&str> = offers.iter().map(|offer| &*offer.target.upstream).collect();
-    let endpoints: usize =
-        upstreams.iter().filter_map(|name| config.upstreams.get(*name)).map(|upstream| upstream.endpoints.len()).sum();
+    let endpoints: usize = upstreams
+        .iter()
+        .filter_map(|name| config.upstreams.get(*name))
+        .map(|upstream| upstream.endpoints.len())
+        .sum();
     let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     format!("{}, {}", count(models.len(), "model"), count(endpoints, "endpoint"))
 }

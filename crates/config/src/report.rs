@@ -65,9 +65,12 @@ impl Report {
                     line,
                     column,
                     severity: finding.severity,
-                    message: finding.message,
-                    hint: finding.hint,
-                    source: Some((document.line(finding.span.start).to_owned(), document.width(&finding.span))),
+                    message: printable(finding.message),
+                    hint: finding.hint.map(printable),
+                    source: Some((
+                        document.line(finding.span.start).to_owned(),
+                        document.width(&finding.span),
+                    )),
                 }
             })
             .collect();
@@ -77,4 +80,15 @@ impl Report {
         all.dedup();
         all
     }
+}
+
+/// Names in the file may hold anything, also what a terminal would obey.
+fn printable(text: String) -> String {
+    if text.contains(char::is_control) {
+        return text
+            .chars()
+            .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+            .collect();
+    }
+    text
 }

@@ -4,7 +4,10 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value as Json, json};
 use vllm_gateway_sdk::plugins;
 
-use crate::{AdminOptions, MongodbOptions, PipelineOptions, ServerOptions, SqliteOptions, StoreOptions, UpstreamOptions};
+use crate::{
+    AdminOptions, MongodbOptions, PipelineOptions, ServerOptions, SqliteOptions, StoreOptions,
+    UpstreamOptions,
+};
 
 /// The JSON Schema (draft 7, which the editors' TOML plugins understand) of `gateway.toml`.
 #[must_use]
@@ -53,8 +56,10 @@ fn named(description: &str, of: &Json) -> Json {
 /// One of several structs, as `kind` decides.
 fn store(generator: &mut SchemaGenerator) -> Json {
     let [sqlite, mongodb] = StoreOptions::KINDS;
-    let sqlite_options = with_key(&SqliteOptions::json_schema(generator).to_value(), "kind", &json!({"const": sqlite}));
-    let mongodb_options = with_key(&MongodbOptions::json_schema(generator).to_value(), "kind", &json!({"const": mongodb}));
+    let sqlite_options =
+        with_key(&SqliteOptions::json_schema(generator).to_value(), "kind", &json!({"const": sqlite}));
+    let mongodb_options =
+        with_key(&MongodbOptions::json_schema(generator).to_value(), "kind", &json!({"const": mongodb}));
     json!({
         "type": "object",
         "description": "Where apps and access-log records are kept.",
@@ -76,11 +81,13 @@ fn filters(generator: &mut SchemaGenerator) -> Json {
             members.remove("title");
             members.insert("description".to_owned(), json!(plugin.summary));
         }
-        let key = json!({"const": plugin.name, "description": "The plugin; the name of the table is the default."});
+        let key =
+            json!({"const": plugin.name, "description": "The plugin; the name of the table is the default."});
         let definition = format!("filter-{}", plugin.name);
         generator.definitions_mut().insert(definition.clone(), with_key(&options, "plugin", &key));
         let reference = json!({"$ref": format!("#/definitions/{definition}")});
-        by_name.insert(plugin.name.to_owned(), json!({"anyOf": [reference, {"$ref": "#/definitions/filter"}]}));
+        by_name
+            .insert(plugin.name.to_owned(), json!({"anyOf": [reference, {"$ref": "#/definitions/filter"}]}));
         by_plugin.push(json!({
             "if": {"properties": {"plugin": {"const": plugin.name}}, "required": ["plugin"]},
             "then": reference,

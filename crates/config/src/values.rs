@@ -68,7 +68,10 @@ impl ListenAddr {
         let (a, b) = (self.address.ip(), other.address.ip());
         // `[::]` takes the port of all IPv4 addresses too.
         let all = |ip: IpAddr| ip == IpAddr::from([0u16; 8]);
-        a == b || all(a) || all(b) || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()))
+        a == b
+            || all(a)
+            || all(b)
+            || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()))
     }
 }
 
@@ -79,7 +82,10 @@ impl TryFrom<String> for ListenAddr {
         // The one name that needs no resolver.
         let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
         numeric.as_deref().unwrap_or(&text).parse::<SocketAddr>().map(Self::from).map_err(|_| {
-            format!("`{}` is not an address; write it like \"127.0.0.1:8080\" or \"[::]:8080\"", text.escape_debug())
+            format!(
+                "`{}` is not an address; write it like \"127.0.0.1:8080\" or \"[::]:8080\"",
+                text.escape_debug()
+            )
         })
     }
 }
@@ -125,7 +131,10 @@ impl TryFrom<String> for Network {
     fn try_from(text: String) -> Result<Self, String> {
         let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         network.map(|network| Self(network.trunc())).map_err(|_| {
-            format!("`{}` is not a network; write it like \"10.0.0.0/8\" or \"192.168.1.7\"", text.escape_debug())
+            format!(
+                "`{}` is not a network; write it like \"10.0.0.0/8\" or \"192.168.1.7\"",
+                text.escape_debug()
+            )
         })
     }
 }
@@ -230,7 +239,10 @@ impl TryFrom<String> for EndpointUrl {
             return Err(no("its port is not a number from 1 to 65535"));
         }
         let path = uri.path().trim_end_matches('/');
-        if path.contains("//") || path.contains(['%', '\\', ';']) || path.split('/').any(|part| matches!(part, "." | "..")) {
+        if path.contains("//")
+            || path.contains(['%', '\\', ';'])
+            || path.split('/').any(|part| matches!(part, "." | ".."))
+        {
             return Err(no("its path must be plain: no `%`, `;`, `//`, `.` or `..`"));
         }
         Ok(Self(format!("{scheme}://{}{path}", authority.as_str().to_ascii_lowercase())))
@@ -262,8 +274,20 @@ mod tests {
     #[test]
     fn urls_that_would_send_requests_astray_are_refused() {
         for bad in [
-            "", "10.0.0.11:8000", "/v1", "ftp://h", "http://", "http://h:0", "http://h:99999", "http://h:",
-            "http://h?x=1", "http://h/#x", "http://h/a/../b", "http://h/%61", "http://h//b", "http://hö",
+            "",
+            "10.0.0.11:8000",
+            "/v1",
+            "ftp://h",
+            "http://",
+            "http://h:0",
+            "http://h:99999",
+            "http://h:",
+            "http://h?x=1",
+            "http://h/#x",
+            "http://h/a/../b",
+            "http://h/%61",
+            "http://h//b",
+            "http://hö",
         ] {
             assert!(url(bad).is_err(), "{bad}");
         }

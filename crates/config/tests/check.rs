@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::{fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path};
 
 use vllm_gateway_config::{Config, picture};
 use vllm_gateway_sdk::Services;
@@ -15,10 +15,9 @@ const RULER: &str = "# ---------------------------------------------------------
 /// What `check` prints, as comment lines.
 fn said(input: &str) -> String {
     let loaded = Config::from_text("gateway.toml", input, Path::new("/nowhere"), &Services::inert(), None);
-    let mut text: String = loaded.diagnostics.iter().map(|diagnostic| format!("{diagnostic}\n")).collect();
-    if let Some(config) = &loaded.config {
-        text.push_str(&picture(config));
-    }
+    let mut lines: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
+    lines.extend(loaded.config.as_ref().map(picture));
+    let text = lines.join("\n");
     text.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect()
 }
 
@@ -36,7 +35,7 @@ fn check_says_what_each_file_expects() {
         if update {
             fs::write(&path, format!("{input}{RULER}\n{said}")).unwrap();
         } else if said != expected.trim_start_matches('\n') {
-            failures += &format!("{}: expected\n{expected}\nbut check says\n{said}\n", path.display());
+            let _ = write!(failures, "{}: expected\n{expected}\nbut check says\n{said}\n", path.display());
         }
     }
     assert!(failures.is_empty(), "{failures}");

@@ -18,12 +18,21 @@ struct Options {
     pair: Option<Pair>,
     pairs: Vec<Pair>,
     named: BTreeMap<String, Pair>,
+    waits: Vec<DurationText>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let (rate, wait) = (NonZeroU32::MIN, DurationText::seconds(1));
-        Self { rate, wait, mode: Mode::Gentle, pair: None, pairs: Vec::new(), named: BTreeMap::new() }
+        Self {
+            rate,
+            wait,
+            mode: Mode::Gentle,
+            pair: None,
+            pairs: Vec::new(),
+            named: BTreeMap::new(),
+            waits: Vec::new(),
+        }
     }
 }
 
@@ -36,6 +45,7 @@ enum Mode {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only decoded")]
 struct Pair {
     left: String,
     right: String,
@@ -74,14 +84,15 @@ fn a_sound_table_decodes_without_problems() {
 
 #[test]
 fn all_problems_are_told_in_one_run() {
-    let text = "rate = 0\nwait = \"soon\"\nmode = \"strikt\"\nextra = 1\npairs = [{ left = 1, right = \"r\" }, 7]\n";
+    let text =
+        "rate = 0\nwait = \"soon\"\nmode = \"strikt\"\nextra = 1\npairs = [{ left = 1, right = \"r\" }, 7]\n";
     let wanted = [
         "\"soon\": `soon` is not a duration; write it like \"30s\", \"500ms\" or \"1h 30m\"",
         "\"strikt\": unknown value `strikt`, did you mean `strict`?",
         "0: expected a whole number, 1 or more, that is not too large, found integer `0`",
-        "1: expected a string, found integer `1`",
+        "1: expected a string, found integer `1` (strings stand in quotes; durations are written \"30s\", sizes \"32MiB\")",
         "7: expected a table, found integer `7`",
-        "extra: unknown field `extra` (known here: rate, wait, mode, pair, pairs, named)",
+        "extra: unknown field `extra` (known here: rate, wait, mode, pair, pairs, named, waits)",
     ];
     assert_eq!(problems(text), wanted);
 }
@@ -94,7 +105,31 @@ fn every_missing_field_is_told_at_its_table() {
 
 #[test]
 fn a_field_that_was_wrong_is_not_also_missing() {
-    assert_eq!(problems("pair = { left = 5, right = \"r\" }"), ["5: expected a string, found integer `5`"]);
+    assert_eq!(
+        problems("pair = { left = true, right = \"r\" }"),
+        ["true: expected a string, found boolean `true`"]
+    );
+}
+
+#[test]
+fn fields_are_missing_by_table_also_when_elements_before_went() {
+    let told = problems("pairs = [{ left = true, right = \"r\" }, { right = \"r\" }, { left = \"l\" }]");
+    let wanted = [
+        "true: expected a string, found boolean `true`",
+        "{ left = \"l\" }: missing field `right`",
+        "{ right = \"r\" }: missing field `left`",
+    ];
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn elements_of_an_array_are_judged_one_by_one() {
+    let told = problems("waits = [\"1s\", \"soon\", \"2s\", \"late\", true, \"soon\"]");
+    let duration = |word| {
+        format!("\"{word}\": `{word}` is not a duration; write it like \"30s\", \"500ms\" or \"1h 30m\"")
+    };
+    let boolean = "true: expected a string, found boolean `true`".to_owned();
+    assert_eq!(told, [duration("late"), duration("soon"), duration("soon"), boolean]);
 }
 
 #[test]

@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use vllm_gateway_sdk::plugins as linked;
 
 use super::{Row, example, of_plugin, of_struct};
-use crate::{AdminOptions, MongodbOptions, PipelineOptions, ServerOptions, SqliteOptions, UpstreamOptions, picture::facts};
+use crate::{
+    AdminOptions, MongodbOptions, PipelineOptions, ServerOptions, SqliteOptions, UpstreamOptions,
+    picture::facts,
+};
 
 const CONFIGURATION: &str = "\
 <!-- Generated from the option structs of the code; a test compares. -->
@@ -57,7 +60,7 @@ pub fn configuration() -> String {
 pub fn plugins() -> String {
     let mut text = PLUGINS.to_owned();
     for plugin in linked() {
-        let _ = write!(text, "\n## `{}`\n\n{}\n", plugin.name, plugin.summary);
+        let _ = write!(text, "\n## `{}`\n\n{}\n", plugin.name, sentence(plugin.summary));
         let facts = facts(plugin);
         if !facts.is_empty() {
             let _ = write!(text, "\nIt {facts}.\n");
@@ -66,6 +69,13 @@ pub fn plugins() -> String {
         let _ = write!(text, "\n```toml\n{}\n```\n", example(plugin));
     }
     text
+}
+
+/// A summary has neither a capital nor a full stop: it stands in lists, too.
+fn sentence(summary: &str) -> String {
+    let mut characters = summary.chars();
+    let first: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", characters.as_str().trim_end_matches('.'))
 }
 
 fn section<T: JsonSchema>(text: &mut String, title: &str) {

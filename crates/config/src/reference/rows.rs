@@ -95,7 +95,7 @@ fn kind(root: &Json, schema: &Json) -> String {
             Some(values) => format!("table of {}", kind(root, values)),
             None => "table".to_owned(),
         },
-        "boolean" => "`true` or `false`".replace('`', ""),
+        "boolean" => "true or false".to_owned(),
         other => other.to_owned(),
     };
     or(types.into_iter().filter(|name| *name != "null").map(word))
@@ -117,8 +117,13 @@ fn meaning(root: &Json, schema: &Json) -> String {
 fn resolve<'s>(root: &'s Json, schema: &'s Json) -> &'s Json {
     let mut here = schema;
     for _ in 0..=DEEPEST {
-        let wrapped = here.get("allOf").and_then(Json::as_array).filter(|all| all.len() == 1).and_then(|all| all.first());
-        let name = here.get("$ref").and_then(Json::as_str).and_then(|path| path.strip_prefix("#/definitions/"));
+        let wrapped = here
+            .get("allOf")
+            .and_then(Json::as_array)
+            .filter(|all| all.len() == 1)
+            .and_then(|all| all.first());
+        let name =
+            here.get("$ref").and_then(Json::as_str).and_then(|path| path.strip_prefix("#/definitions/"));
         let next = match (name, wrapped) {
             (Some(name), _) => root.get("definitions").and_then(|all| all.get(name)),
             (None, wrapped) => wrapped,
@@ -141,8 +146,10 @@ fn or(words: impl Iterator<Item = String>) -> String {
 fn toml_text(value: &Json) -> String {
     match value {
         Json::Object(members) => {
-            let members: Vec<String> =
-                members.iter().map(|(key, value)| format!("{} = {}", quoted(key), toml_text(value))).collect();
+            let members: Vec<String> = members
+                .iter()
+                .map(|(key, value)| format!("{} = {}", quoted(key), toml_text(value)))
+                .collect();
             if members.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", members.join(", ")) }
         }
         Json::Array(items) => format!("[{}]", items.iter().map(toml_text).collect::<Vec<_>>().join(", ")),

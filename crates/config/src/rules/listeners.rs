@@ -14,7 +14,8 @@ pub(super) fn check(draft: &Draft<'_>, report: &mut Report) {
             report.error(server.at(&[key]), message).hint("make `body_memory` several times `max_body_size`");
         }
         if options.cors.as_ref().is_some_and(|cors| cors.origins.is_empty()) {
-            report.error(server.at(&["cors", "origins"]), "server: `cors` without an origin allows nothing")
+            report
+                .error(server.at(&["cors", "origins"]), "server: `cors` without an origin allows nothing")
                 .hint("name the origins of your pages, or leave `cors` out");
         }
     }
@@ -30,14 +31,23 @@ pub(super) fn check(draft: &Draft<'_>, report: &mut Report) {
         && data.listen.collides(&control.listen)
     {
         let place = if admin.has("listen") { admin.at(&["listen"]) } else { server.at(&["listen"]) };
-        let message = format!("`[server]` listens on `{}` and `[admin]` on `{}`: only one of them can", data.listen, control.listen);
+        let message = format!(
+            "`[server]` listens on `{}` and `[admin]` on `{}`: only one of them can",
+            data.listen, control.listen
+        );
         report.error(place, message).hint("give them different ports");
     }
     if let Some(StoreOptions::Mongodb(options)) = &store.options {
         let name = &options.database;
-        if name.is_empty() || name.len() > 63 || name.contains(|c: char| c.is_control() || "/\\. \"$*<>:|?".contains(c)) {
+        if name.is_empty()
+            || name.len() > 63
+            || name.contains(|c: char| c.is_control() || "/\\. \"$*<>:|?".contains(c))
+        {
             report
-                .error(store.at(&["database"]), format!("store: MongoDB cannot have a database named `{}`", name.escape_debug()))
+                .error(
+                    store.at(&["database"]),
+                    format!("store: MongoDB cannot have a database named `{}`", name.escape_debug()),
+                )
                 .hint("a name has 1 to 63 characters and none of / \\ . \" $ * < > : | ? or space");
         }
     }

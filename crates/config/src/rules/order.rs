@@ -25,7 +25,10 @@ fn needs(section: &Section<'_, PipelineOptions>, members: &[Member<'_>], report:
             let what = format!("pipeline `{}`: `{}` needs the {}", section.name, member.name, fact.as_str());
             match provider(rest, *fact) {
                 Some(late) => report
-                    .error(member.place.clone(), format!("{what}, which `{}` provides only after it", late.name))
+                    .error(
+                        member.place.clone(),
+                        format!("{what}, which `{}` provides only after it", late.name),
+                    )
                     .hint(format!("put `{}` before `{}`", late.name, member.name)),
                 None => report
                     .error(member.place.clone(), format!("{what}, and no filter before it provides that"))
@@ -39,16 +42,26 @@ fn needs(section: &Section<'_, PipelineOptions>, members: &[Member<'_>], report:
 fn providers(section: &Section<'_, PipelineOptions>, members: &[Member<'_>], report: &mut Report) {
     if provider(members, Fact::Target).is_none() {
         report
-            .error(section.at(&["filters"]), format!("pipeline `{}`: nothing routes: no filter provides the target", section.name))
+            .error(
+                section.at(&["filters"]),
+                format!("pipeline `{}`: nothing routes: no filter provides the target", section.name),
+            )
             .hint(who_provides(Fact::Target));
     }
     for fact in [Fact::Consumer, Fact::Target] {
         let mut those = members.iter().filter(|member| member.plugin.provides.contains(&fact));
         let Some(first) = those.next() else { continue };
         for second in those {
-            let message =
-                format!("pipeline `{}`: `{}` provides the {} that `{}` has provided", section.name, second.name, fact.as_str(), first.name);
-            report.warning(second.place.clone(), message).hint("the later one has the last word; leave one of them out");
+            let message = format!(
+                "pipeline `{}`: `{}` provides the {} that `{}` has provided",
+                section.name,
+                second.name,
+                fact.as_str(),
+                first.name
+            );
+            report
+                .warning(second.place.clone(), message)
+                .hint("the later one has the last word; leave one of them out");
         }
     }
 }
@@ -60,7 +73,10 @@ fn admission(
     members: &[Member<'_>],
     report: &mut Report,
 ) {
-    let Some(router) = members.iter().position(|member| member.plugin.provides.contains(&Fact::Target)) else { return };
+    let Some(router) = members.iter().position(|member| member.plugin.provides.contains(&Fact::Target))
+    else {
+        return;
+    };
     let (before, after) = members.split_at(router);
     // A filter that itself needs the consumer has said so already.
     let told = members.iter().enumerate().any(|(index, member)| {
@@ -77,11 +93,16 @@ fn admission(
                 "pipeline `{}`: `{}` comes after `{}`, so nobody looks at which models the app may use",
                 section.name, late.name, router.name
             );
-            report.error(late.place.clone(), message).hint(format!("put `{}` before `{}`", late.name, router.name));
+            report
+                .error(late.place.clone(), message)
+                .hint(format!("put `{}` before `{}`", late.name, router.name));
         }
     } else if !options.public {
         report
-            .error(section.at(&["filters"]), format!("pipeline `{}` lets anybody in: no filter provides the consumer", section.name))
+            .error(
+                section.at(&["filters"]),
+                format!("pipeline `{}` lets anybody in: no filter provides the consumer", section.name),
+            )
             .hint(format!("{}; or say that this is meant: `public = true`", who_provides(Fact::Consumer)));
     }
 }
@@ -96,16 +117,22 @@ fn observers(section: &Section<'_, PipelineOptions>, members: &[Member<'_>], rep
             .map(|before| format!("`{}`", before.name))
             .collect();
         let Some((last, others)) = refusing.split_last() else { continue };
-        let names = if others.is_empty() { last.clone() } else { format!("{} and {last}", others.join(", ")) };
-        let lost = if is_log(member.plugin) { "are not logged" } else { "are not seen by it" };
-        let verb = if others.is_empty() { "refuses" } else { "refuse" };
-        let message =
-            format!("pipeline `{}`: `{}` comes after {names}: requests that {names} {verb} {lost}", section.name, member.name);
+        let names =
+            if others.is_empty() { last.clone() } else { format!("{} and {last}", others.join(", ")) };
+        let lost = if is_log(member.plugin) { "are not logged" } else { "go unseen" };
+        let who = if others.is_empty() { "it refuses" } else { "they refuse" };
+        let message = format!(
+            "pipeline `{}`: `{}` comes after {names}: requests that {who} {lost}",
+            section.name, member.name
+        );
         report.warning(member.place.clone(), message).hint(format!("put `{}` first", member.name));
     }
     if !members.iter().any(|member| is_log(member.plugin)) {
         report
-            .warning(section.at(&["filters"]), format!("pipeline `{}` has no `access-log`: its requests leave no records", section.name))
+            .warning(
+                section.at(&["filters"]),
+                format!("pipeline `{}` has no `access-log`: its requests leave no records", section.name),
+            )
             .hint("put `access-log` first");
     }
 }
@@ -119,8 +146,11 @@ fn provider<'m, 'd>(members: &'m [Member<'d>], fact: Fact) -> Option<&'m Member<
 }
 
 fn who_provides(fact: Fact) -> String {
-    let names: Vec<&str> =
-        plugins().into_iter().filter(|plugin| plugin.provides.contains(&fact)).map(|plugin| plugin.name).collect();
+    let names: Vec<&str> = plugins()
+        .into_iter()
+        .filter(|plugin| plugin.provides.contains(&fact))
+        .map(|plugin| plugin.name)
+        .collect();
     if names.is_empty() {
         format!("no linked plugin provides the {}", fact.as_str())
     } else {

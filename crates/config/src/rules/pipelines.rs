@@ -5,7 +5,11 @@ use std::{collections::HashSet, ops::Range};
 use vllm_gateway_sdk::{PluginDef, decode::near_miss, plugin_named};
 
 use super::order;
-use crate::{PipelineOptions, draft::{Draft, Section}, report::Report};
+use crate::{
+    PipelineOptions,
+    draft::{Draft, Section},
+    report::Report,
+};
 
 /// A filter that stands in a pipeline, with its place there.
 pub(super) struct Member<'d> {
@@ -16,16 +20,19 @@ pub(super) struct Member<'d> {
 
 pub(super) fn check(draft: &Draft<'_>, report: &mut Report) {
     if draft.pipelines.is_empty() {
-        report
-            .error(0..0, "no pipeline is declared, so nothing would be served")
-            .hint("declare one: `[pipelines.default]` with `filters = [\"access-log\", \"auth\", \"model-route\"]`");
+        report.error(0..0, "no pipeline is declared, so nothing would be served").hint(
+            "declare one: `[pipelines.default]` with `filters = [\"access-log\", \"auth\", \"model-route\"]`",
+        );
         return;
     }
     for section in &draft.pipelines {
         let Some(options) = &section.options else { continue };
         if options.filters.is_empty() {
             report
-                .error(section.at(&["filters"]), format!("pipeline `{}`: no filters, so nothing routes", section.name))
+                .error(
+                    section.at(&["filters"]),
+                    format!("pipeline `{}`: no filters, so nothing routes", section.name),
+                )
                 .hint("name them: `filters = [\"access-log\", \"auth\", \"model-route\"]`");
         } else if let Some(members) = members(draft, section, options, report) {
             order::check(section, options, &members, report);
@@ -49,7 +56,10 @@ fn members<'d>(
         let declared = draft.filters.iter().find(|filter| filter.name == *name);
         if !seen.insert(name) {
             report
-                .error(place, format!("pipeline `{}`: `{}` stands here twice", section.name, name.escape_debug()))
+                .error(
+                    place,
+                    format!("pipeline `{}`: `{}` stands here twice", section.name, name.escape_debug()),
+                )
                 .hint("for two filters of one plugin, declare a second table with `plugin = \"…\"`");
         } else if let Some(filter) = declared {
             match filter.plugin {
@@ -73,7 +83,11 @@ fn unknown(draft: &Draft<'_>, pipeline: &str, name: &str, place: Range<usize>, r
         report.error(place, format!("{message}, did you mean `{near}`?"));
     } else {
         let declared: Vec<&str> = declared.collect();
-        let known = if declared.is_empty() { String::new() } else { format!("; declared are {}", declared.join(", ")) };
+        let known = if declared.is_empty() {
+            String::new()
+        } else {
+            format!("; declared are {}", declared.join(", "))
+        };
         report.error(place, message).hint(format!("a filter is declared as `[filters.NAME]`{known}"));
     }
 }
@@ -91,8 +105,9 @@ fn unused(draft: &Draft<'_>, report: &mut Report) {
         .collect();
     // A misspelt name in a pipeline is told there.
     let misspelt = used.iter().filter(|name| !draft.filters.iter().any(|filter| filter.name == **name));
-    let meant: HashSet<&str> =
-        misspelt.filter_map(|name| near_miss(name, draft.filters.iter().map(|filter| filter.name.as_str()))).collect();
+    let meant: HashSet<&str> = misspelt
+        .filter_map(|name| near_miss(name, draft.filters.iter().map(|filter| filter.name.as_str())))
+        .collect();
     for filter in &draft.filters {
         let name = filter.name.as_str();
         if !used.contains(name) && !meant.contains(name) {

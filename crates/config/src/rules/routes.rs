@@ -21,8 +21,12 @@ pub(super) fn check(draft: &Draft<'_>, report: &mut Report) {
             None => vec![(Pattern::everything(), section.place.clone())],
             Some(list) if list.is_empty() => {
                 report
-                    .error(section.at(&["routes"]), format!("pipeline `{name}`: no routes, so it serves nothing"))
+                    .error(
+                        section.at(&["routes"]),
+                        format!("pipeline `{name}`: no routes, so it serves nothing"),
+                    )
                     .hint("leave `routes` out to serve every inference route");
+                sound = false;
                 Vec::new()
             }
             Some(list) => list
@@ -39,13 +43,18 @@ pub(super) fn check(draft: &Draft<'_>, report: &mut Report) {
         for (pattern, place) in &patterns {
             match owners.insert(pattern.clone(), name) {
                 Some(other) if other == name => {
-                    report.warning(place.clone(), format!("pipeline `{name}`: `{pattern}` stands here twice"));
+                    report
+                        .warning(place.clone(), format!("pipeline `{name}`: `{pattern}` stands here twice"));
                 }
                 Some(other) => {
                     sound = false;
-                    let what = if options.routes.is_some() { format!("`{pattern}`") } else { "all routes".to_owned() };
+                    let what = if options.routes.is_some() {
+                        &format!("`{pattern}` already goes")
+                    } else {
+                        "all routes already go"
+                    };
                     report
-                        .error(place.clone(), format!("pipeline `{name}`: {what} already goes to pipeline `{other}`"))
+                        .error(place.clone(), format!("pipeline `{name}`: {what} to pipeline `{other}`"))
                         .hint("give each of them `routes` of its own");
                 }
                 None => {}
@@ -75,7 +84,7 @@ fn parse(pipeline: &str, text: &str, place: &Range<usize>, report: &mut Report) 
     let hint = match near_miss(text, routes().map(|route| route.path)) {
         _ if as_prefix => format!("did you mean `{whole}`?"),
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("routes are {}", routes().map(|route| route.path).collect::<Vec<_>>().join(", ")),
+        None => "routes are those of vLLM's inference API, like `/v1/chat/completions` or `/v1/*`".to_owned(),
     };
     report.error(place.clone(), format!("{what} matches no route of the gateway")).hint(hint);
     None

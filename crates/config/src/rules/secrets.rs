@@ -30,7 +30,6 @@ pub(super) fn check(draft: &Draft<'_>, report: &mut Report) {
 
 fn look(secret: &SecretRef, place: Range<usize>, what: &str, report: &mut Report) {
     let SecretRef::Env(name) = secret else { return };
-    // The standard library panics on no name, but finds nothing either for those that no variable can have.
     if std::env::var_os(name).is_none() {
         report
             .warning(place, format!("{what}: the environment variable `{}` is not set", name.escape_debug()))
@@ -47,8 +46,16 @@ fn variables(options: &Json, path: &mut Vec<String>) -> Vec<(Vec<String>, Secret
         path.pop();
     };
     match options {
-        Json::Object(members) => members.iter().for_each(|(key, value)| inside(key.clone(), value)),
-        Json::Array(items) => items.iter().enumerate().for_each(|(index, value)| inside(index.to_string(), value)),
+        Json::Object(members) => {
+            for (key, value) in members {
+                inside(key.clone(), value);
+            }
+        }
+        Json::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                inside(index.to_string(), value);
+            }
+        }
         Json::String(text) => {
             let name = text.strip_prefix("env:").filter(|name| !name.is_empty());
             let plain = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');

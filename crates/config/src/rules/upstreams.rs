@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 
 use vllm_gateway_sdk::Fact;
 
-use crate::{UpstreamOptions, build::BuiltFilter, draft::{Draft, Section}, report::Report};
+use crate::{
+    UpstreamOptions,
+    build::BuiltFilter,
+    draft::{Draft, Section},
+    report::Report,
+};
 
 pub(super) fn check(draft: &Draft<'_>, filters: &BTreeMap<String, BuiltFilter>, report: &mut Report) {
     for upstream in &draft.upstreams {
@@ -48,7 +53,10 @@ fn deadlines(upstream: &Section<'_, UpstreamOptions>, options: &UpstreamOptions,
     ];
     for (key, part) in parts.into_iter().filter(|(_, part)| *part > total) {
         let place = if upstream.has(key) { upstream.at(&[key]) } else { upstream.at(&["total_timeout"]) };
-        let message = format!("upstream `{}`: `{key}` ({part}) is never reached: `total_timeout` is {total}", upstream.name);
+        let message = format!(
+            "upstream `{}`: `{key}` ({part}) is never reached: `total_timeout` is {total}",
+            upstream.name
+        );
         report.warning(place, message).hint(format!("make `{key}` shorter, or `total_timeout` longer"));
     }
 }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use vllm_gateway_sdk::{
-    BuildCx, BuildError, DurationText, Error, Exchange, Fact, Filter, Flow, ModelOffer, Plugin, SecretRef, Target,
-    register,
+    BuildCx, BuildError, DurationText, Error, Exchange, Fact, Filter, Flow, ModelOffer, Plugin, SecretRef,
+    Target, register,
 };
 
 /// A filter of the kind named by the type, which does nothing with requests.
