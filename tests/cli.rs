@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 fn run(folder: &Path, args: &[&str]) -> Output {
@@ -135,4 +137,37 @@ fn usage_is_as_usual() {
     )));
     assert_eq!(run(here(), &["--nonsense"]).status.code(), Some(2));
     assert!(out(&run(here(), &["completions", "bash"])).contains("vllm-gateway"));
+}
+
+#[test]
+fn the_demo_serves_what_it_prints_and_ends_when_told() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_vllm-gateway"))
+        .args(["demo", "--listen", "127.0.0.1:0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(demo.stdout.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("Ctrl-C") {
+        assert!(said.read_line(&mut text).unwrap() > 0, "the demo ended: {text}");
+    }
+    let after = |label: &str| text.lines().find_map(|line| Some(line.split_once(label)?.1.trim().to_owned())).unwrap();
+    let key = after("API key");
+    let address = after("base URL for OpenAI clients").replace("http://", "").replace("/v1", "");
+    let body = r#"{"model":"Qwen3-32B","messages":[{"role":"user","content":"hi"}],"max_tokens":2}"#;
+    let mut socket = TcpStream::connect(address).unwrap();
+    write!(
+        socket,
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: demo\r\nAuthorization: Bearer {key}\r\n\
+         Content-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"completion_tokens\":2"), "{answer}");
+    assert!(Command::new("kill").args(["-TERM", &demo.id().to_string()]).status().unwrap().success());
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
 }
