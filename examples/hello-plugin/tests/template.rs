@@ -46,8 +46,6 @@ async fn refusals_and_the_gateways_own_answers_are_greeted_too() {
 #[test]
 fn a_misspelt_option_names_the_right_one() {
     let problems = testkit::problems("filters = [\"hello\"]\n[hello]\ngreting = \"moin\"");
-    assert!(
-        problems[0].starts_with("3:1: unknown field `greting`, did you mean `greeting`?"),
-        "{problems:?}"
-    );
+    let told = "3:1: unknown field `greting`, did you mean `greeting`?";
+    assert!(problems.iter().any(|problem| problem == told), "{problems:?}");
 }

@@ -57,7 +57,7 @@ fn fallbacks_must_be_other_models_each_named_once() {
         ))
     };
     assert_eq!(with(r#"["b"]"#), [""; 0]);
-    assert_eq!(with(r#"["b", "c"]"#), ["6:43: no model named `c` in `models` (did you mean `a`?)"]);
+    assert_eq!(with(r#"["b", "c"]"#), ["6:43: no model named `c` in `models` (`models` has `a`, `b`)"]);
     assert_eq!(with(r#"["a"]"#), ["6:38: a model cannot be its own fallback"]);
     assert_eq!(with(r#"["b", "b"]"#), ["6:43: this fallback is named twice"]);
 }
@@ -65,11 +65,11 @@ fn fallbacks_must_be_other_models_each_named_once() {
 #[test]
 fn every_wrong_entry_is_told_at_its_place() {
     let found = problems(
-        "[model-route.models]\na = 7\nb = { upstram = \"big\" }\nc = { upstream = true }\nd = { model = \"x\" }\ne = { upstream = \"big\", fallbacks = \"f\" }",
+        "[model-route.models]\na = 7\nb = { upstream = \"big\", modl = \"x\" }\nc = { upstream = true }\nd = { model = \"x\" }\ne = { upstream = \"big\", fallbacks = \"f\" }",
     );
     let expected = [
         "5:5: expected the name of an upstream or a table with `upstream`",
-        "6:7: unknown field `upstram`, did you mean `upstream`?",
+        "6:25: unknown field `modl`, did you mean `model`?",
         "7:18: expected a string",
         "8:5: missing field `upstream`",
         "9:37: expected an array",

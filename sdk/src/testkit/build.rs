@@ -8,8 +8,9 @@ use toml::{
 };
 
 use crate::{
-    BuildCx, Services, Step, plugin_named, plugins,
+    BuildCx, Services, Step,
     decode::{Problem, Value},
+    plugin_named, plugins,
 };
 
 /// What a text declares.
@@ -36,7 +37,8 @@ pub(super) fn plan(text: &str, services: &Services) -> Result<Plan, Vec<String>>
     for (name, span) in &filters {
         match step(root, name, &BuildCx::new(name, services, &names)) {
             Ok(step) => steps.push(step),
-            Err(found) => problems.extend(found.into_iter().map(|p| Problem { span: p.span.or(Some(span.clone())), ..p })),
+            Err(found) => problems
+                .extend(found.into_iter().map(|p| Problem { span: p.span.or(Some(span.clone())), ..p })),
         }
     }
     problems.sort_by_key(|problem| problem.span.clone().map(|span| span.start));
@@ -55,7 +57,8 @@ fn step(root: &DeTable<'_>, name: &str, cx: &BuildCx<'_>) -> Result<Step, Vec<Pr
     let Some(def) = plugin_named(&plugin) else {
         let linked: Vec<_> = plugins().iter().map(|plugin| plugin.name).collect();
         let message = format!("no plugin named `{plugin}` is linked");
-        let hint = format!("linked: {}; a test links its plugin with `use my_crate as _;`", linked.join(", "));
+        let hint =
+            format!("linked: {}; a test links its plugin with `use my_crate as _;`", linked.join(", "));
         return Err(vec![Problem { span: None, message, hint: Some(hint) }]);
     };
     let built = (def.build)(&options, cx);
@@ -73,10 +76,15 @@ fn take_plugin(options: &mut Value<'_>) -> Option<String> {
 
 /// Tables that belong to no filter: most likely a misspelt name.
 fn strangers(root: &DeTable<'_>, filters: &[(&str, Range<usize>)]) -> Vec<Problem> {
-    let known = |key: &str| key == "filters" || key == "upstreams" || filters.iter().any(|(name, _)| *name == key);
+    let known =
+        |key: &str| key == "filters" || key == "upstreams" || filters.iter().any(|(name, _)| *name == key);
     let strange = root.keys().filter(|key| !known(key.get_ref()));
     strange
-        .map(|key| Problem { span: Some(key.span()), message: format!("`{}` is not in `filters`", key.get_ref()), hint: None })
+        .map(|key| Problem {
+            span: Some(key.span()),
+            message: format!("`{}` is not in `filters`", key.get_ref()),
+            hint: None,
+        })
         .collect()
 }
 

@@ -18,8 +18,8 @@ use vllm_gateway_wire::sse::Hide;
 
 use super::{Gateway, Request, Run, request::Stays};
 use crate::{
-    Answer, AnswerReader, BodyLimits, Choices, Deadlines, Error, Exchange, Fingerprint, Head, Incoming, Outcome, Reply,
-    ResponseBody, Route, Target,
+    Answer, AnswerReader, BodyLimits, Choices, Deadlines, Error, Exchange, Fingerprint, Head, Incoming,
+    Outcome, Reply, ResponseBody, Route, Target,
 };
 
 type Body = ResponseBody<UnsyncBoxBody<bytes::Bytes, std::io::Error>>;
@@ -68,7 +68,8 @@ pub(super) async fn send(gateway: &Gateway, request: Request) -> Run {
 
 fn exchange(request: Request, limits: Arc<BodyLimits>) -> Exchange {
     let Request { method, path, headers, body, .. } = request;
-    let mut head = http::Request::builder().method(method).uri(&path).body(()).expect("a path, written in a test");
+    let mut head =
+        http::Request::builder().method(method).uri(&path).body(()).expect("a path, written in a test");
     *head.headers_mut() = headers;
     let (head, ()) = head.into_parts();
     let route = Route::of_path(head.uri.path()).unwrap_or_else(|| panic!("no route has the path {path}"));
@@ -113,9 +114,10 @@ async fn handle(gateway: &Gateway, mut ex: Exchange, stays: Stays, called: &Noti
     let mut head = upstream.head.clone();
     let reader = reader(&ex, &head, hide);
     ex.respond(&mut head);
-    let length = upstream.sized.then(|| upstream.frames.iter().map(bytes::Bytes::len).sum());
+    let length = upstream.length;
     // Short enough for a test that waits for it, long enough for all others on a busy machine.
-    let deadlines = Deadlines { gap: Duration::from_millis(200), total: Instant::now() + Duration::from_secs(30) };
+    let deadlines =
+        Deadlines { gap: Duration::from_millis(200), total: Instant::now() + Duration::from_secs(30) };
     let left = length.map(|length| length as u64);
     Answered::Body(head, Box::new(ResponseBody::new(ex, upstream.body(), reader, left, deadlines)), length)
 }
@@ -138,9 +140,15 @@ async fn call(gateway: &Gateway, ex: &mut Exchange) -> Result<Hide, Error> {
 }
 
 fn reader(ex: &Exchange, head: &Head, hide: Hide) -> AnswerReader {
-    let streams = head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let streams =
+        head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
     if streams {
-        AnswerReader::stream(ex.route().answer, hide, Choices { several: false, n: 1 }, Arc::new(Fingerprint::default()))
+        AnswerReader::stream(
+            ex.route().answer,
+            hide,
+            Choices { several: false, n: 1 },
+            Arc::new(Fingerprint::default()),
+        )
     } else {
         AnswerReader::whole(ex.route().answer, None)
     }

@@ -17,7 +17,8 @@ pub struct Upstream {
     pub(super) reachable: bool,
     pub(super) head: crate::Head,
     pub(super) frames: Vec<Bytes>,
-    pub(super) sized: bool,
+    /// The length that the head declares.
+    pub(super) length: Option<usize>,
     end: End,
 }
 
@@ -50,7 +51,8 @@ pub fn raw<const N: usize>(content_type: &'static str, pieces: [&str; N]) -> Ups
 pub fn json(status: u16, body: &str) -> Upstream {
     let status = StatusCode::from_u16(status).expect("a status, written in a test");
     let reply = Reply::json(status, body.to_owned());
-    Upstream { reachable: true, head: reply.head, frames: vec![reply.body], sized: true, end: End::Whole }
+    let length = Some(reply.body.len());
+    Upstream { reachable: true, head: reply.head, frames: vec![reply.body], length, end: End::Whole }
 }
 
 /// Cannot be connected to.
@@ -109,7 +111,7 @@ impl Upstream {
 fn streaming(content_type: &'static str, frames: Vec<Bytes>) -> Upstream {
     let mut head = Reply::text(StatusCode::OK, "").head;
     head.headers.insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
-    Upstream { reachable: true, head, frames, sized: false, end: End::Whole }
+    Upstream { reachable: true, head, frames, length: None, end: End::Whole }
 }
 
 /// An event's data as vLLM spells it; only its choice differs from event to event.

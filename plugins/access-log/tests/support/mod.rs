@@ -1,4 +1,5 @@
 //! Filters that misbehave, to stand beside the access log.
+#![allow(dead_code, reason = "each test file uses a part of this")]
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,12 +15,12 @@ use vllm_gateway_sdk::{
 };
 
 /// A pipeline with these filters, an app named `acme`, and tables for those that have options.
-pub fn gateway(filters: &str, options: &str) -> Gateway {
+pub(crate) fn gateway(filters: &str, options: &str) -> Gateway {
     testkit::pipeline(&format!("filters = [{filters}]\n{options}")).app("acme", |app| app)
 }
 
 /// The pipeline that the reference configuration has.
-pub fn reference() -> Gateway {
+pub(crate) fn reference() -> Gateway {
     gateway(r#""access-log", "auth", "model-route""#, "[model-route]\nmodels = { \"Qwen3-32B\" = \"vllm\" }")
 }
 
@@ -32,7 +33,7 @@ struct Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Hook {
+pub(crate) enum Hook {
     Request,
     BeforeUpstream,
     Head,
