@@ -137,6 +137,3 @@ pub fn rename_model(peeked: &Peeked, new: &str) -> Edits {
         None => Edits::none().insert(peeked.close, format!("\"model\":{quoted}")),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -91,7 +91,11 @@ impl BodyReader {
     /// The usage of the answer, once all of it was pushed. `None` if it has none, or did not come whole.
     pub fn usage(&self) -> Option<Usage> {
         let whole = self.state == State::Between && self.candidate.is_some_and(|at| self.level == at - 1);
-        if whole && !self.taking && self.object.len() <= MAX_OBJECT { Usage::read(&self.object) } else { None }
+        if whole && !self.taking && self.object.len() <= MAX_OBJECT {
+            Usage::read(&self.object)
+        } else {
+            None
+        }
     }
 
     /// Where in the chunk to go on after the first `"usage"`.
@@ -199,6 +203,3 @@ pub fn usage_of_metadata(header: &[u8]) -> Option<Usage> {
     reader.push(header);
     reader.usage()
 }
-
-#[cfg(test)]
-mod tests;

@@ -81,9 +81,9 @@ impl fmt::Display for MultipartError {
                 write!(f, "form field \"{}\": {problem}", field.as_str())
             }
             Self::DuplicateModel { at } => write!(f, "duplicate form field \"model\" at byte {at}"),
-            Self::UnwritableName => {
-                f.write_str("the model's name for the upstream holds a control character: no form can carry it")
-            }
+            Self::UnwritableName => f.write_str(
+                "the model's name for the upstream holds a control character: no form can carry it",
+            ),
         }
     }
 }

@@ -6,8 +6,6 @@
 mod error;
 mod header;
 mod read;
-#[cfg(test)]
-mod tests;
 
 use bytes::Bytes;
 

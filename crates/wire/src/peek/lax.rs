@@ -60,7 +60,11 @@ pub(crate) fn count(raw: &[u8]) -> u32 {
     };
     match number {
         Some(number) if number >= f64::from(u32::MAX) => u32::MAX,
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within u32 by the guards")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "within u32 by the guards"
+        )]
         Some(number) if number >= 1.0 => number as u32,
         _ => 1,
     }

@@ -97,6 +97,7 @@ pub enum UsageKind {
 }
 
 /// Follows one stream.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the stream")]
 pub struct StreamReader {
     plan: StreamPlan,
     framing: Framing,

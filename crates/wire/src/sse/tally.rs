@@ -18,7 +18,6 @@ static COMPLETION: Needle = LazyLock::new(|| Finder::new("\"completion_tokens\":
 static REASONING: Needle = LazyLock::new(|| Finder::new("\"reasoning_tokens\":"));
 
 /// The last running usage of a stream with one choice.
-#[expect(clippy::large_enum_variant, reason = "the large variant is the usual one, and must not be allocated")]
 pub(super) enum Last {
     None,
     Raw { len: u8, bytes: [u8; MAX_RAW] },

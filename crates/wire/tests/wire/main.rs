@@ -1,0 +1,9 @@
+//! The readers against recordings of a real vLLM server, cut in every place, and against arbitrary input.
+#![allow(clippy::unwrap_used)]
+
+mod answers;
+mod edits;
+mod forms;
+mod recordings;
+mod requests;
+mod streams;
