@@ -44,12 +44,12 @@ async fn neither_prompt_nor_answer_nor_key_is_kept() {
 #[test]
 fn records_are_kept_as_long_as_it_says() {
     let gateway = testkit::pipeline(&with_retention("\"90d\""));
-    assert_eq!(gateway.retention(), Some(Some(Duration::from_hours(90 * 24))));
+    assert_eq!(gateway.retentions(), [Some(Duration::from_hours(90 * 24))]);
 }
 
 #[test]
 fn records_are_kept_for_ever_if_nothing_is_said() {
-    assert_eq!(testkit::pipeline(r#"filters = ["access-log"]"#).retention(), Some(None));
+    assert_eq!(testkit::pipeline(r#"filters = ["access-log"]"#).retentions(), [None]);
 }
 
 #[test]

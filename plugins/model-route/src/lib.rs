@@ -13,7 +13,7 @@ use options::Options;
 
 struct ModelRoute {
     /// By the name that clients use, compared byte by byte.
-    targets: HashMap<Box<str>, Target>,
+    targets: HashMap<Arc<str>, Target>,
     default: Option<Default>,
 }
 
@@ -69,11 +69,11 @@ impl Filter for ModelRoute {
     }
 
     fn models(&self) -> Vec<ModelOffer> {
-        let offer = |(name, target): (&Box<str>, &Target)| ModelOffer {
-            name: (&**name).into(),
-            target: target.clone(),
-        };
-        let mut offers: Vec<_> = self.targets.iter().map(offer).collect();
+        let mut offers: Vec<_> = self
+            .targets
+            .iter()
+            .map(|(name, target)| ModelOffer { name: Arc::clone(name), target: target.clone() })
+            .collect();
         offers.sort_by(|one, other| one.name.cmp(&other.name));
         offers
     }

@@ -134,9 +134,9 @@ impl Gateway {
         self.records.pending()
     }
 
-    /// For how long records were asked to be kept; `None` if nobody asked, `Some(None)` for ever.
+    /// For how long the filters asked to keep records, each time that one asked; `None` is for ever.
     #[must_use]
-    pub fn retention(&self) -> Option<Option<Duration>> {
-        self.records.retention()
+    pub fn retentions(&self) -> Vec<Option<Duration>> {
+        self.records.retentions()
     }
 }

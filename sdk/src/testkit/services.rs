@@ -94,7 +94,7 @@ pub(super) struct TestRecords {
     taken: Mutex<Vec<Record>>,
     pending: AtomicI64,
     full: AtomicBool,
-    retention: Mutex<Option<Option<Duration>>>,
+    retentions: Mutex<Vec<Option<Duration>>>,
 }
 
 impl TestRecords {
@@ -110,8 +110,8 @@ impl TestRecords {
         self.full.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn retention(&self) -> Option<Option<Duration>> {
-        *lock(&self.retention)
+    pub(super) fn retentions(&self) -> Vec<Option<Duration>> {
+        lock(&self.retentions).clone()
     }
 }
 
@@ -134,7 +134,7 @@ impl RecordSink for TestRecords {
     }
 
     fn keep_for(&self, retention: Option<Duration>) {
-        *lock(&self.retention) = Some(retention);
+        lock(&self.retentions).push(retention);
     }
 }
 
