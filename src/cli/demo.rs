@@ -41,7 +41,7 @@ async fn demonstrate(args: &Args, folder: &Path) -> Result<(), Failure> {
     };
     let simulator = Simulator::start(options).await.context("cannot start the simulated vLLM")?;
     let path = folder.join("gateway.toml");
-    std::fs::write(&path, config(&args.listen, &format!("http://{}", simulator.addr())))?;
+    std::fs::write(&path, config(&args.listen, &simulator.url()))?;
     let gateway = start(&path).await?;
     if !gateway.ready(Duration::from_secs(5)).await {
         return Err(anyhow::anyhow!("the gateway did not become ready").into());

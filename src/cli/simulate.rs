@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         complain(&format!(
             "a simulated vLLM serves {} on http://{}",
             args.models.join(", "),
-            simulator.addr()
+            simulator.addr
         ));
         tokio::signal::ctrl_c().await?;
         simulator.shutdown().await;

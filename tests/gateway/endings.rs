@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use vllm_gateway_simulator::{Fault, Rule, Speed};
+use vllm_gateway_simulator::{Fault, Speed};
 
 use crate::support::{Setup, at, chat, request_id, slow, stage};
 
@@ -37,7 +37,7 @@ async fn a_client_that_leaves_before_the_head_has_a_record_with_499() {
 #[tokio::test]
 async fn an_upstream_that_resets_midway_is_told_as_an_error_and_never_as_a_clean_end() {
     let stage = stage().await;
-    stage.vllm.fault(Rule::once(Fault::ResetAfter(3)));
+    stage.vllm.inject_once(Fault::ResetAfter(3));
     let mut answer = stage.chat(json!({"stream": true, "max_tokens": 50, "ignore_eos": true})).await;
     let id = request_id(&answer);
     let mut text = String::new();
@@ -60,7 +60,7 @@ async fn an_upstream_that_resets_midway_is_told_as_an_error_and_never_as_a_clean
 #[tokio::test]
 async fn an_upstream_that_ends_early_without_done_has_broken() {
     let stage = stage().await;
-    stage.vllm.fault(Rule::once(Fault::EndAfter(3)));
+    stage.vllm.inject_once(Fault::EndAfter(3));
     let mut answer = stage.chat(json!({"stream": true, "max_tokens": 50, "ignore_eos": true})).await;
     let id = request_id(&answer);
     while let Ok(Some(_)) = answer.chunk().await {}
@@ -70,7 +70,7 @@ async fn an_upstream_that_ends_early_without_done_has_broken() {
 #[tokio::test]
 async fn an_upstream_that_resets_before_its_head_gets_502() {
     let stage = stage().await;
-    stage.vllm.fault(Rule::once(Fault::Reset));
+    stage.vllm.inject_once(Fault::Reset);
     let answer = stage.chat(json!({})).await;
     assert_eq!(answer.status(), 502);
     let record = stage.record(&request_id(&answer)).await;
@@ -101,11 +101,11 @@ async fn an_upstream_that_never_answers_gets_504_and_one_that_falls_silent_ends_
         "[upstreams.main]\nfirst_byte_timeout = \"300ms\"\ngap_timeout = \"300ms\"",
     );
     let stage = Setup::rest(&rest).start().await;
-    stage.vllm.fault(Rule::once(Fault::Hang));
+    stage.vllm.inject_once(Fault::Hang);
     let answer = stage.chat(json!({})).await;
     assert_eq!(answer.status(), 504);
     assert_eq!(stage.record(&request_id(&answer)).await["outcome"], "timeout");
-    stage.vllm.fault(Rule::once(Fault::HangAfter(2)));
+    stage.vllm.inject_once(Fault::HangAfter(2));
     let mut answer = stage.chat(json!({"stream": true})).await;
     let id = request_id(&answer);
     while let Ok(Some(_)) = answer.chunk().await {}

@@ -1,8 +1,8 @@
 //! Recordings of a real vLLM, replayed through the gateway: the client gets the very bytes.
 
-use vllm_gateway_simulator::{Options, Simulator, recording::Recording};
+use vllm_gateway_simulator::recording::Recording;
 
-use crate::support::{Setup, fast};
+use crate::support::Setup;
 
 #[tokio::test]
 async fn every_recorded_answer_passes_byte_for_byte() {
@@ -11,7 +11,7 @@ async fn every_recorded_answer_passes_byte_for_byte() {
     let vllm = Simulator::replay(Options { listen: "127.0.0.1:0".into(), ..fast() }, recordings.clone())
         .await
         .unwrap();
-    let rest = PIPELINE.replace("{replay}", &format!("http://{}", vllm.addr()));
+    let rest = PIPELINE.replace("{vllm}", &vllm.url());
     let stage = Setup::rest(&rest).start().await;
     for recording in &recordings {
         let request = &recording.request;
@@ -37,7 +37,7 @@ filters = ["access-log", "auth", "model-route"]
 [filters.model-route]
 models = { "Qwen3-32B" = "main", "alias-b" = "main", "whisper-tiny" = "main" }
 [upstreams.main]
-endpoints = [{ url = "{replay}" }]
+endpoints = [{ url = "{vllm}" }]
 force_include_usage = true
 "#;
 

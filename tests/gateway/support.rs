@@ -104,7 +104,7 @@ impl Setup {
     }
 
     pub(crate) fn text(&self, vllm: &Simulator) -> String {
-        let rest = self.rest.replace("{vllm}", &format!("http://{}", vllm.addr()));
+        let rest = self.rest.replace("{vllm}", &vllm.url());
         format!(
             "[server]\nlisten = \"127.0.0.1:0\"\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n{rest}",
             self.server
