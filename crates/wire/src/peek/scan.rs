@@ -106,6 +106,8 @@ impl Peek {
         while let Some(&byte) = segment.get(at) {
             at = match self.state {
                 State::Text => self.text(segment, at)?,
+                // In an array no number matters, and a prompt of token ids has nothing else.
+                State::Integer if !self.in_object() && byte.is_ascii_digit() => at + integers(&segment[at..]),
                 _ => {
                     self.step(byte, self.before + at)?;
                     at + 1
@@ -229,28 +231,42 @@ impl Peek {
             self.mend(byte, self.before + at)?;
             at += 1;
         }
-        let rest = &segment[at..];
-        let stop = memchr2(b'"', b'\\', rest);
-        let run = &rest[..stop.unwrap_or(rest.len())];
-        self.check_run(run, self.before + at, stop.is_none())?;
-        self.keep_run(run);
-        let Some(stop) = stop else { return Ok(segment.len()) };
-        let byte = rest[stop];
-        self.keep_run(&[byte]);
-        let end = at + stop + 1;
-        if byte == b'\\' {
-            self.state = State::Escape;
-        } else if self.in_key {
-            let kept = self.keeping.then_some(self.kept.as_slice()).filter(|kept| kept.len() <= MAX_SCALAR);
-            if self.notes.wants_key(self.depth) {
-                self.notes.key(self.depth, kept, self.before + end)?;
+        loop {
+            let rest = &segment[at..];
+            let stop = memchr2(b'"', b'\\', rest);
+            let run = &rest[..stop.unwrap_or(rest.len())];
+            self.check_run(run, self.before + at, stop.is_none())?;
+            self.keep_run(run);
+            let Some(stop) = stop else { return Ok(segment.len()) };
+            self.keep_run(&rest[stop..=stop]);
+            at += stop + 1;
+            if rest[stop] == b'"' {
+                self.text_done(self.before + at)?;
+                return Ok(at);
             }
-            self.keeping = false;
-            self.state = State::Colon;
-        } else {
-            self.value_done(self.before + end)?;
+            match segment.get(at) {
+                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                    self.keep_run(&segment[at..=at]);
+                    at += 1;
+                }
+                _ => {
+                    self.state = State::Escape;
+                    return Ok(at);
+                }
+            }
         }
-        Ok(end)
+    }
+
+    fn text_done(&mut self, end: usize) -> Result<(), PeekError> {
+        if !self.in_key {
+            return self.value_done(end);
+        }
+        if self.notes.wants_key(self.depth) {
+            let kept = self.keeping.then_some(self.kept.as_slice()).filter(|kept| kept.len() <= MAX_SCALAR);
+            self.notes.key(self.depth, kept, end)?;
+        }
+        self.keeping = false;
+        self.go(State::Colon)
     }
 
     /// Refuses control characters and bad UTF-8; keeps aside a sequence that only the segment's end cut.
@@ -353,5 +369,19 @@ impl Peek {
             let room = (MAX_SCALAR + 1).saturating_sub(self.kept.len());
             self.kept.extend_from_slice(&run[..run.len().min(room)]);
         }
+    }
+}
+
+/// How many of these bytes, the first of which is a digit, are integers and commas between them. Ends in an
+/// integer, so that whatever follows is judged as after any other.
+fn integers(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        at += bytes[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        at += match bytes[at..] {
+            [b',', b'1'..=b'9', ..] => 2,
+            [b',', b' ', b'1'..=b'9', ..] => 3,
+            _ => return at,
+        };
     }
 }

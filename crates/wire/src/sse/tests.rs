@@ -38,10 +38,11 @@ fn finish_text(reader: &mut StreamReader) -> String {
     String::from_utf8(reader.finish().to_vec()).unwrap()
 }
 
+fn is_send<T: Send>() {}
+
 #[test]
 fn a_reader_is_small() {
     assert!(size_of::<StreamReader>() < 1024, "{} bytes", size_of::<StreamReader>());
-    fn is_send<T: Send>() {}
     is_send::<StreamReader>();
 }
 

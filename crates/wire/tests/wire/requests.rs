@@ -105,6 +105,7 @@ pub(crate) fn body() -> impl Strategy<Value = serde_json::Value> {
         // Eighths: the oracle does not read every float back as it wrote it.
         any::<i32>().prop_map(|n| Value::from(f64::from(n) / 8.0)),
         ".{0,20}".prop_map(Value::from),
+        prop::collection::vec(any::<u8>(), 1..6).prop_map(Value::from),
         prop_oneof![Just("true"), Just("Off"), Just("Qwen3"), Just("1")].prop_map(Value::from),
     ];
     let tree = leaf.prop_recursive(4, 32, 4, move |inner| {

@@ -56,8 +56,9 @@ fn plan(kind: Kind, hide: Hide, several: bool) -> StreamPlan {
     StreamPlan { hide, several, ..StreamPlan::watch(kind) }
 }
 
-fn known(plan: StreamPlan) -> StreamPlan {
-    StreamPlan { fingerprint: Some(Bytes::from_static(FINGERPRINT)), ..plan }
+fn known(mut plan: StreamPlan) -> StreamPlan {
+    plan.fingerprint = Some(Bytes::from_static(FINGERPRINT));
+    plan
 }
 
 /// What the client gets of these chunks, and the reader after their end.
@@ -83,26 +84,25 @@ fn report(reader: &StreamReader) -> impl PartialEq + std::fmt::Debug + use<> {
 /// fingerprint on the usage event.
 fn as_if_asked(plain: &[u8]) -> Vec<u8> {
     const FIELD: &str = ",\"system_fingerprint\":\"vllm-0.32.0-dd8f094b\"";
-    let mut asked = String::new();
-    let mut head = String::new();
     let has_fingerprint = String::from_utf8_lossy(plain).contains(FIELD);
+    let mut asked = Vec::new();
     for (count, event) in events(plain).iter().enumerate() {
         if event == "data: [DONE]\n\n" {
+            let first = &events(plain)[0];
+            let head = &first[..first.find("\"choices\"").unwrap()];
             let fingerprint = if has_fingerprint { FIELD } else { "" };
             let usage = r#"{"prompt_tokens":17,"total_tokens":116,"completion_tokens":99}"#;
-            asked += &format!("{head}\"choices\":[],\"usage\":{usage}{fingerprint}}}\n\n{event}");
+            asked.push(format!("{head}\"choices\":[],\"usage\":{usage}{fingerprint}}}\n\n{event}"));
             continue;
         }
         let event = event.replace(FIELD, "");
-        head = event[..event.find("\"choices\"").unwrap()].to_owned();
-        let at = event.rfind("}]").unwrap() + 2;
-        let usage = format!(
-            ",\"usage\":{{\"prompt_tokens\":17,\"total_tokens\":{},\"completion_tokens\":{count},\"completion_tokens_details\":null}}",
-            17 + count
-        );
-        asked += &format!("{}{usage}{}", &event[..at], &event[at..]);
+        let (choices, rest) = event.split_at(event.rfind("}]").unwrap() + 2);
+        let total = 17 + count;
+        asked.push(format!(
+            "{choices},\"usage\":{{\"prompt_tokens\":17,\"total_tokens\":{total},\"completion_tokens\":{count},\"completion_tokens_details\":null}}{rest}"
+        ));
     }
-    asked.into_bytes()
+    asked.concat().into_bytes()
 }
 
 fn tokens(prompt: u64, completion: u64) -> Usage {
@@ -270,14 +270,12 @@ fn what_waits_goes_out_as_it_is_when_an_error_or_the_end_comes_instead() {
     let chunks = events(&answer("a06e-chat-stream-n2-continuous-usage"));
     // Both choices have finished; the usage event would be next.
     let finished = &chunks[..chunks.len() - 2];
-    let expected: String = events(&answer("a06e-chat-stream-n2-continuous-usage"))[..finished.len()]
-        .iter()
-        .map(|event| {
-            let at = event.find(",\"usage\"").unwrap();
-            let end = event[at..].find('}').unwrap() + at + 1;
-            format!("{}{}", &event[..at], &event[end..])
-        })
-        .collect();
+    let without_usage = |event: &String| {
+        let at = event.find(",\"usage\"").unwrap();
+        let end = event[at..].find('}').unwrap() + at + 1;
+        [&event[..at], &event[end..]].concat()
+    };
+    let expected = finished.iter().map(without_usage).collect::<Vec<_>>().concat();
     for ending in ["", "data: [DONE]\n\n", "data: {\"error\": {\"code\": 500}}\n\n", "data: {\"choi"] {
         for several in [true, false] {
             let stream = finished.iter().map(String::as_bytes).chain([ending.as_bytes()]);
