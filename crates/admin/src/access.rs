@@ -1,0 +1,98 @@
+//! The outermost hoop: hygiene, panics, the refusal of what no route takes, one log line and one count per call.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use salvo::http::StatusCode;
+use salvo::http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use salvo::{Depot, FlowCtrl, Handler, Request, Response, async_trait};
+
+use crate::gate::Gate;
+use crate::hygiene;
+use crate::problem::Problem;
+use crate::state::{AdminCall, AdminState};
+
+pub(crate) struct Access {
+    state: Arc<AdminState>,
+    gate: Gate,
+}
+
+impl Access {
+    pub(crate) fn new(state: &Arc<AdminState>) -> Self {
+        Self { state: Arc::clone(state), gate: Gate(Arc::clone(state)) }
+    }
+
+    fn admit(&self, req: &Request, res: &Response) -> Result<(), Problem> {
+        hygiene::check(req)?;
+        // The service has set a status already where no route takes the request. Without the token, what there is
+        // and what there is not looks the same.
+        match res.status_code {
+            None => Ok(()),
+            Some(unrouted) => {
+                self.gate.judge(req)?;
+                Err(Problem::of_status(unrouted))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for Access {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
+        let start = Instant::now();
+        if let Err(problem) = self.admit(req, res) {
+            res.render(problem);
+            ctrl.skip_rest();
+        } else if AssertUnwindSafe(ctrl.call_next(req, depot, res)).catch_unwind().await.is_err() {
+            tracing::error!("an admin call panicked");
+            res.render(Problem::internal());
+        }
+        res.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        let status = res.status_code.unwrap_or(StatusCode::OK);
+        let took = start.elapsed();
+        tracing::info!(
+            method = req.method().as_str(),
+            path = loggable(req.uri().path()),
+            status = status.as_u16(),
+            ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "admin call"
+        );
+        self.state.control.called(&AdminCall { method: req.method(), status, took });
+    }
+}
+
+/// The path for the log: bounded, escaped, and without a key or a token that somebody wrote into it.
+fn loggable(path: &str) -> String {
+    let masked: Vec<_> = path
+        .split('/')
+        .map(|segment| {
+            // Ids and the names of routes are shorter than every token and key.
+            let is_long = segment.len() > 40;
+            if is_long || segment.contains("sk-") {
+                "***".into()
+            } else {
+                segment.escape_default().to_string()
+            }
+        })
+        .take(8)
+        .collect();
+    masked.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::loggable;
+
+    #[test]
+    fn a_path_is_logged_without_secrets_and_control_characters() {
+        assert_eq!(
+            loggable("/api/apps/0190c1d2-0000-7000-8000-000000000000"),
+            "/api/apps/0190c1d2-0000-7000-8000-000000000000"
+        );
+        assert_eq!(loggable("/api/apps/sk-live-01234567-89ab-cdef-0011-223344556677"), "/api/apps/***");
+        assert_eq!(loggable(&format!("/{}", "f".repeat(64))), "/***");
+        assert_eq!(loggable("/a\nb"), "/a\\nb");
+    }
+}
