@@ -277,11 +277,11 @@ impl Peek {
             control |= u8::from(byte < 0x20);
         }
         if control != 0 {
+            // What is wrong first is told, however the body was cut.
             let offset = run.iter().position(|&byte| byte < 0x20).unwrap_or_default();
-            return Err(PeekError::Malformed {
-                at: at + offset,
-                expected: "no bare control character in a string",
-            });
+            self.check_run(&run[..offset], at, false)?;
+            let expected = "no bare control character in a string";
+            return Err(PeekError::Malformed { at: at + offset, expected });
         }
         if all.is_ascii() {
             return Ok(());

@@ -75,6 +75,7 @@ fn text_that_is_not_utf8_is_refused_wherever_it_is_cut() {
         &b"\xFF"[..],
         b"\xC3",
         b"\xC3\"",
+        b"\xC3\x01",
         b"\xE2\x82",
         b"\xC0\x80",
         b"\xED\xA0\x80",
