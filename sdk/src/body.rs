@@ -170,8 +170,12 @@ impl Judge {
 
     fn finish(self) -> Result<Content, Error> {
         match self {
-            Self::Json(peek) => peek.finish().map(|p| Content::Json(Box::new(p))).map_err(|e| Error::invalid(e.to_string())),
-            Self::Form(form) => form.finish().map(|f| Content::Form(Box::new(f))).map_err(|e| Error::invalid(e.to_string())),
+            Self::Json(peek) => {
+                peek.finish().map(|p| Content::Json(Box::new(p))).map_err(|e| Error::invalid(e.to_string()))
+            }
+            Self::Form(form) => {
+                form.finish().map(|f| Content::Form(Box::new(f))).map_err(|e| Error::invalid(e.to_string()))
+            }
         }
     }
 }
@@ -220,5 +224,9 @@ fn broken(error: &(dyn std::error::Error + 'static)) -> Error {
     let timed_out = std::iter::successors(Some(error), |e| e.source())
         .filter_map(|e| e.downcast_ref::<std::io::Error>())
         .any(|e| e.kind() == std::io::ErrorKind::TimedOut);
-    if timed_out { Error::body_timeout() } else { Error::invalid("the request body ended before it was complete") }
+    if timed_out {
+        Error::body_timeout()
+    } else {
+        Error::invalid("the request body ended before it was complete")
+    }
 }

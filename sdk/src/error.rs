@@ -31,7 +31,11 @@ pub struct Error {
 
 impl Error {
     /// An error of any status. Prefer one of the named ones.
-    pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
         let kind = match status.as_u16() {
             403 => "permission_error",
             429 => "rate_limit_error",
@@ -68,7 +72,8 @@ impl Error {
     /// 403: this app may not use this model.
     #[must_use]
     pub fn model_not_allowed() -> Self {
-        Self::forbidden("model_not_allowed", "this key may not use the model that was asked for").param("model")
+        Self::forbidden("model_not_allowed", "this key may not use the model that was asked for")
+            .param("model")
     }
 
     /// 404: no upstream serves this model.
@@ -88,7 +93,10 @@ impl Error {
     #[must_use]
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let message = format!("this route takes {allow} only");
-        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message) }
+        Self {
+            allow: Some(allow),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        }
     }
 
     /// 408: the body did not arrive in time.
@@ -123,12 +131,18 @@ impl Error {
 
     /// 502: the upstream could not be reached, or failed before its answer began.
     pub fn upstream(message: impl Into<Cow<'static, str>>) -> Self {
-        Self { outcome: Outcome::UpstreamError, ..Self::new(StatusCode::BAD_GATEWAY, "upstream_error", message) }
+        Self {
+            outcome: Outcome::UpstreamError,
+            ..Self::new(StatusCode::BAD_GATEWAY, "upstream_error", message)
+        }
     }
 
     /// 504: the upstream's answer did not begin in time.
     pub fn upstream_timeout(message: impl Into<Cow<'static, str>>) -> Self {
-        Self { outcome: Outcome::Timeout, ..Self::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message) }
+        Self {
+            outcome: Outcome::Timeout,
+            ..Self::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message)
+        }
     }
 
     /// 503 with this code.

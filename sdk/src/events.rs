@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn events_come_whole_wherever_the_stream_is_cut() {
-        let text = "data: {\"a\":\"ä\"}\n\n: keep-alive\n\nevent: x\ndata: 1\ndata: 2\n\ndata: [DONE]\r\n\r\n".as_bytes();
+        let text =
+            "data: {\"a\":\"ä\"}\n\n: keep-alive\n\nevent: x\ndata: 1\ndata: 2\n\ndata: [DONE]\r\n\r\n"
+                .as_bytes();
         let expected = [event("message", "{\"a\":\"ä\"}"), event("x", "1\n2"), event("message", "[DONE]")];
         for cut in 0..text.len() {
             let mut reader = EventReader::default();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderValue, header, request::Parts};
 use vllm_gateway_wire::{
     multipart::FormReader,
     peek::{FieldValue, Peek},
@@ -191,10 +191,14 @@ impl Exchange {
         self.watchers.push(watcher);
     }
 
-    /// The last moment before an upstream is called. An error refuses the request.
+    /// The last moment before an upstream is called. An error refuses the request, and so does a panic.
     pub fn before_upstream(&mut self) -> Result<(), Error> {
         let Self { watchers, facts, .. } = self;
-        watchers.iter_mut().rev().try_for_each(|watcher| watcher.before_upstream(facts))
+        let asked = || watchers.iter_mut().rev().try_for_each(|watcher| watcher.before_upstream(facts));
+        catch_unwind(AssertUnwindSafe(asked)).unwrap_or_else(|_panic| {
+            tracing::error!(request_id = facts.request_id(), "a filter panicked in before_upstream");
+            Err(Error::internal())
+        })
     }
 
     /// An attempt at this endpoint begins.
@@ -208,16 +212,25 @@ impl Exchange {
         self.facts.upstream_wait = wait;
     }
 
-    /// The head of the response is about to go out.
-    pub fn respond(&mut self, head: &mut Head) {
+    /// The head of the response is about to go out. After a panic of a filter it must not: answer with the error.
+    pub fn respond(&mut self, head: &mut Head) -> Result<(), Error> {
+        catch_unwind(AssertUnwindSafe(|| self.show_head(head))).map_err(|_panic| self.panicked("on_head"))
+    }
+
+    fn show_head(&mut self, head: &mut Head) {
         let Self { watchers, facts, .. } = self;
         facts.status = Some(head.status);
-        let streams = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-        if self.wants == Wants::Events && streams {
+        let kind = head.headers.get(header::CONTENT_TYPE);
+        if self.wants == Wants::Events && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
             self.events = Some(Box::default());
         }
         watchers.iter_mut().rev().for_each(|watcher| watcher.on_head(head, facts));
         facts.status = Some(head.status);
+    }
+
+    fn panicked(&mut self, hook: &str) -> Error {
+        tracing::error!(request_id = self.facts.request_id(), "a filter panicked in {hook}");
+        Error::internal()
     }
 
     /// Some bytes of the body are about to go out.
@@ -249,16 +262,29 @@ impl Exchange {
         watchers.iter_mut().rev().for_each(|watcher| watcher.on_last(facts));
     }
 
-    /// Answers by the gateway itself.
+    /// Answers by the gateway itself. A filter that panics on it makes it a 500.
     #[must_use]
-    pub fn reply(&mut self, mut reply: Reply, outcome: Outcome) -> Reply {
-        self.respond(&mut reply.head);
+    pub fn reply(&mut self, reply: Reply, outcome: Outcome) -> Reply {
+        match catch_unwind(AssertUnwindSafe(|| self.show_reply(reply))) {
+            Ok(reply) => {
+                self.end = Some(outcome);
+                reply
+            }
+            Err(_panic) => {
+                let error = self.panicked("a reply");
+                self.refuse_unseen(&error)
+            }
+        }
+    }
+
+    fn show_reply(&mut self, mut reply: Reply) -> Reply {
+        self.show_head(&mut reply.head);
         if !reply.body.is_empty() {
             self.chunk(&mut reply.body);
         }
+        // That a refusal took some time to write says nothing of a model.
         self.facts.first_byte = None;
         self.last();
-        self.end = Some(outcome);
         reply
     }
 
@@ -267,6 +293,17 @@ impl Exchange {
     pub fn refuse(&mut self, error: &Error) -> Reply {
         self.facts.error_code = error.code().cloned();
         self.reply(error.reply(self.route.api), error.ends_as())
+    }
+
+    /// The same without showing the answer to the filters, one of which has just panicked.
+    #[must_use]
+    pub fn refuse_unseen(&mut self, error: &Error) -> Reply {
+        let reply = error.reply(self.route.api);
+        self.facts.refused(error);
+        self.facts.first_byte = None;
+        self.facts.response_bytes = reply.body.len() as u64;
+        self.end = Some(error.ends_as());
+        reply
     }
 
     /// Says how the exchange ends. The first word counts.
@@ -307,18 +344,18 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let outcome = self.end.unwrap_or_else(|| {
-            if std::thread::panicking() {
-                Outcome::GatewayError
-            } else if self.is_cut() {
-                Outcome::Interrupted
-            } else {
-                Outcome::ClientGone
+        let panicking = std::thread::panicking();
+        let outcome = match self.end {
+            Some(outcome) => outcome,
+            // Nothing has gone out yet, so the server answers with 500.
+            None if panicking && self.facts.status.is_none() => {
+                self.facts.refused(&Error::internal());
+                Outcome::Replied
             }
-        });
-        if outcome == Outcome::GatewayError && self.facts.status.is_none() {
-            self.facts.status = Some(StatusCode::INTERNAL_SERVER_ERROR);
-        }
+            None if panicking => Outcome::GatewayError,
+            None if self.is_cut() => Outcome::Interrupted,
+            None => Outcome::ClientGone,
+        };
         let facts = &self.facts;
         while let Some(watcher) = self.watchers.pop() {
             // One plugin's panic must cost neither another its record nor, while unwinding, the process.

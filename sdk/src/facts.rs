@@ -236,7 +236,10 @@ impl Facts {
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
             client_ip: self.client_ip.to_string(),
-            user_agent: self.user_agent.as_ref().map(|agent| masked(&String::from_utf8_lossy(agent.as_bytes()), 256)),
+            user_agent: self
+                .user_agent
+                .as_ref()
+                .map(|agent| masked(&String::from_utf8_lossy(agent.as_bytes()), 256)),
         }
     }
 

@@ -6,6 +6,7 @@
 //!
 //! The plugins that come with the gateway are written against this crate and nothing else.
 
+mod answer;
 mod apps;
 mod body;
 pub mod decode;
@@ -19,7 +20,6 @@ mod options;
 mod pipeline;
 mod plugin;
 mod records;
-mod answer;
 mod reply;
 mod response;
 mod routes;
@@ -27,6 +27,7 @@ mod target;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
+pub use answer::{AnswerReader, Choices, Fingerprint};
 pub use apps::{Apps, Consumer, Lookup, NoApps};
 pub use async_trait::async_trait;
 pub use body::{BodyBudget, BodyLimits, IncomingBody, RequestBody};
@@ -38,9 +39,8 @@ pub use facts::{Facts, Tokens};
 pub use filter::{Fact, Filter, Flow, ResponseFilter, Wants};
 pub use options::{DurationText, SecretError, SecretRef, SizeText};
 pub use pipeline::{Pipeline, Step};
-pub use plugin::{BuildCx, BuildError, Built, PluginDef, Plugin, Services, plugin_named, plugins};
+pub use plugin::{BuildCx, BuildError, Built, Plugin, PluginDef, Services, plugin_named, plugins};
 pub use records::{NoRecords, RecordSink, Ticket};
-pub use answer::{AnswerReader, Choices, Fingerprint};
 pub use reply::{Head, Reply};
 pub use response::{BrokenOff, Deadlines, ResponseBody};
 pub use routes::{Answer, ModelPlace, Route, routes};

@@ -7,7 +7,8 @@ pub(crate) fn masked(text: &str, limit: usize) -> String {
     while let Some(at) = rest.find("sk-") {
         let (before, key) = rest.split_at(at);
         push_printable(&mut out, before);
-        let length = key.bytes().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')).count();
+        let length =
+            key.bytes().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')).count();
         let starts_a_word = !before.ends_with(|c: char| c.is_ascii_alphanumeric());
         if starts_a_word && length >= 11 {
             out.push_str("sk-***");

@@ -31,7 +31,10 @@ impl TryFrom<String> for DurationText {
         match humantime::parse_duration(&text) {
             Ok(Duration::ZERO) => Err("a duration must be longer than nothing".to_owned()),
             Ok(duration) => Ok(Self(duration)),
-            Err(_) => Err(format!("`{}` is not a duration; write it like \"30s\", \"500ms\" or \"1h 30m\"", text.escape_debug())),
+            Err(_) => Err(format!(
+                "`{}` is not a duration; write it like \"30s\", \"500ms\" or \"1h 30m\"",
+                text.escape_debug()
+            )),
         }
     }
 }
@@ -92,7 +95,9 @@ impl TryFrom<String> for SizeText {
         match text.parse::<bytesize::ByteSize>() {
             Ok(size) if size.0 == 0 => Err("a size must be more than nothing".to_owned()),
             Ok(size) => Ok(Self(size.0)),
-            Err(_) => Err(format!("`{}` is not a size; write it like \"32MiB\" or \"64KiB\"", text.escape_debug())),
+            Err(_) => {
+                Err(format!("`{}` is not a size; write it like \"32MiB\" or \"64KiB\"", text.escape_debug()))
+            }
         }
     }
 }

@@ -33,7 +33,11 @@ impl Pipeline {
             Ok(Ok(Some(reply))) => Some(ex.reply(reply, Outcome::Replied)),
             Ok(Err(error)) => Some(ex.refuse(&error)),
             Err(_panic) => {
-                tracing::error!(request_id = ex.facts().request_id(), pipeline = &*self.name, "a filter panicked");
+                tracing::error!(
+                    request_id = ex.facts().request_id(),
+                    pipeline = &*self.name,
+                    "a filter panicked"
+                );
                 Some(ex.refuse(&Error::internal()))
             }
         }

@@ -61,11 +61,8 @@ impl Break {
         message: "the upstream broke off its answer",
     };
     const EARLY: Self = Self { message: "the upstream ended its answer too early", ..Self::BROKE };
-    const SLOW: Self = Self {
-        outcome: Outcome::Timeout,
-        code: "upstream_timeout",
-        message: "the upstream took too long",
-    };
+    const SLOW: Self =
+        Self { outcome: Outcome::Timeout, code: "upstream_timeout", message: "the upstream took too long" };
     const CUT: Self = Self {
         outcome: Outcome::Interrupted,
         code: "shutting_down",
@@ -84,7 +81,13 @@ where
     B::Error: std::fmt::Display,
 {
     /// A body whose head has just come. `length` is what the upstream declared.
-    pub fn new(ex: Exchange, upstream: B, reader: AnswerReader, length: Option<u64>, deadlines: Deadlines) -> Self {
+    pub fn new(
+        ex: Exchange,
+        upstream: B,
+        reader: AnswerReader,
+        length: Option<u64>,
+        deadlines: Deadlines,
+    ) -> Self {
         let mut body = Self {
             upstream: Some(upstream),
             reader,

@@ -132,7 +132,9 @@ fn respond(mut ex: Exchange, upstream: &Upstream, taken: Taken, started: Instant
         AnswerReader::whole(ex.route().answer, metadata.as_ref().map(HeaderValue::as_bytes))
     };
     let length = if streams && hide != Hide::Nothing { None } else { length };
-    ex.respond(&mut head);
+    if let Err(error) = ex.respond(&mut head) {
+        return Answered::Reply(ex.refuse_unseen(&error));
+    }
     if let Some(length) = length {
         head.headers.insert(CONTENT_LENGTH, length.into());
     }

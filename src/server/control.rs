@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use salvo::async_trait;
 use serde_json::{Value, json};
-use vllm_gateway_admin::{Control, ReloadDone};
+use vllm_gateway_admin::{AdminCall, Control, ReloadDone};
 use vllm_gateway_directory::RecordWriter;
 use vllm_gateway_sdk::plugins;
 
@@ -81,7 +81,7 @@ impl Control for GatewayControl {
         metrics().render()
     }
 
-    fn called(&self, status: u16) {
-        metrics().admin_call(status);
+    fn called(&self, call: &AdminCall<'_>) {
+        metrics().admin_call(call.status.as_u16());
     }
 }

@@ -2,9 +2,11 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    panic::AssertUnwindSafe,
     sync::Arc,
 };
 
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE, request::Parts};
 use http_body_util::BodyExt;
 use salvo::{
@@ -40,7 +42,10 @@ impl Handler for DataPlane {
         let head = head_of(req);
         let request_id = request_id(&head.headers);
         let id_header = HeaderValue::from_str(&request_id);
-        match self.answer(head, body, peer.to_canonical(), request_id).await {
+        let answer = self.answer(head, body, peer.to_canonical(), request_id);
+        // What a filter does wrong is caught nearer to it; this is for the gateway's own mistakes.
+        let answered = AssertUnwindSafe(answer).catch_unwind().await;
+        match answered.unwrap_or_else(|_panic| Answered::Reply(Error::internal().reply(Api::OpenAi))) {
             Answered::Reply(reply) => write_reply(reply, res),
             Answered::Response(head, body) => {
                 write_head(head, res);

@@ -113,7 +113,9 @@ async fn handle(gateway: &Gateway, mut ex: Exchange, stays: Stays, called: &Noti
     ex.answered(Duration::ZERO);
     let mut head = upstream.head.clone();
     let reader = reader(&ex, &head, hide);
-    ex.respond(&mut head);
+    if let Err(error) = ex.respond(&mut head) {
+        return Answered::Whole(ex.refuse_unseen(&error));
+    }
     let length = upstream.length;
     // Short enough for a test that waits for it, long enough for all others on a busy machine.
     let deadlines =
