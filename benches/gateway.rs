@@ -40,7 +40,8 @@ async fn measure() {
     let gateway = Process::start(serve);
     wait_for(vllm).await;
     wait_for(data).await;
-    let key = create_app(admin, &std::fs::read_to_string(folder.path().join("data/admin.token")).unwrap()).await;
+    let key =
+        create_app(admin, &std::fs::read_to_string(folder.path().join("data/admin.token")).unwrap()).await;
     println!("memory after start            {:>10} KiB", gateway.memory());
 
     for clients in [1, 16, 64] {
@@ -48,10 +49,15 @@ async fn measure() {
         let before = gateway.processor_time();
         let through = unary(data, &key, clients).await;
         let spent = (gateway.processor_time() - before).as_secs_f64();
-        println!("unary, {clients:>3} clients: {:>8.0} requests per CPU second, {:>7.0} per second; p50 {:>6} µs, added {:>6}; p99 {:>6} µs, added {:>6}",
-            through.count as f64 / spent, through.count as f64 / through.elapsed.as_secs_f64(),
-            through.percentile(50), through.percentile(50) - direct.percentile(50),
-            through.percentile(99), through.percentile(99) - direct.percentile(99));
+        println!(
+            "unary, {clients:>3} clients: {:>8.0} requests per CPU second, {:>7.0} per second; p50 {:>6} µs, added {:>6}; p99 {:>6} µs, added {:>6}",
+            through.count as f64 / spent,
+            through.count as f64 / through.elapsed.as_secs_f64(),
+            through.percentile(50),
+            through.percentile(50) - direct.percentile(50),
+            through.percentile(99),
+            through.percentile(99) - direct.percentile(99)
+        );
     }
 
     let before = gateway.processor_time();
@@ -70,7 +76,10 @@ async fn measure() {
         assert!(socket.read(&mut first).await.unwrap() > 0);
         sockets.push(socket);
     }
-    println!("memory of an open stream      {:>10.1} KiB", gateway.memory().saturating_sub(idle) as f64 / f64::from(open));
+    println!(
+        "memory of an open stream      {:>10.1} KiB",
+        gateway.memory().saturating_sub(idle) as f64 / f64::from(open)
+    );
 }
 
 struct Process(Child);
@@ -141,14 +150,17 @@ endpoints = [{{ url = "http://{vllm}" }}]
 async fn create_app(admin: SocketAddr, token: &str) -> String {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let call = client.post(format!("http://{admin}/api/apps")).bearer_auth(token.trim());
-    let answer = call.header("content-type", "application/json").body(r#"{"orgName":"bench"}"#).send().await.unwrap();
+    let answer =
+        call.header("content-type", "application/json").body(r#"{"orgName":"bench"}"#).send().await.unwrap();
     let app: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
     app["apiKey"].as_str().unwrap().to_owned()
 }
 
 fn chat(stream: bool, tokens: u32) -> String {
     let text = "word ".repeat(180);
-    format!(r#"{{"model":"Qwen3-32B","messages":[{{"role":"user","content":"{text}"}}],"max_tokens":{tokens},"ignore_eos":true,"stream":{stream}}}"#)
+    format!(
+        r#"{{"model":"Qwen3-32B","messages":[{{"role":"user","content":"{text}"}}],"max_tokens":{tokens},"ignore_eos":true,"stream":{stream}}}"#
+    )
 }
 
 fn request(key: &str, body: &str) -> Vec<u8> {
@@ -212,7 +224,15 @@ async fn read_answer(socket: &mut TcpStream, buffer: &mut [u8]) {
         let Some(head) = text.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
         let head_text = std::str::from_utf8(&text[..head]).unwrap().to_ascii_lowercase();
         assert!(head_text.starts_with("http/1.1 200"), "{head_text}");
-        let length: usize = head_text.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap().parse().unwrap();
+        let length: usize = head_text
+            .split("content-length: ")
+            .nth(1)
+            .unwrap()
+            .split("\r\n")
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
         if filled >= head + 4 + length {
             return;
         }

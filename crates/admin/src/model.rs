@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use salvo::oapi::{Components, Ref, RefOr, Schema, ToSchema};
-use schemars::{JsonSchema, Schema as JsonSchemaOf, SchemaGenerator, SchemaSettings};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema as JsonSchemaOf, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use vllm_gateway_store::{App, Page, Record, UsageRow};
@@ -288,7 +289,7 @@ macro_rules! documented {
             });
             let mut generator = SchemaGenerator::new(settings);
             $(generator.subschema_for::<$type>();)*
-            generator.subschema_for::<crate::problem::Problem>();
+            generator.subschema_for::<crate::problem::Details>();
             generator.subschema_for::<Record>();
             generator.take_definitions(true)
         }

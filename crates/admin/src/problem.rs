@@ -1,7 +1,5 @@
 //! Errors as RFC 9457 describes them, with the field at fault.
 
-use std::borrow::Cow;
-
 use salvo::http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
@@ -9,18 +7,23 @@ use salvo::http::{Response, StatusCode};
 use salvo::oapi::{Components, EndpointOutRegister, Operation};
 use salvo::writing::Scribe;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use vllm_gateway_store::StoreError;
 
 /// Why a call was not answered as wished.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Problem {
+#[derive(Debug)]
+pub(crate) struct Problem(Box<Details>);
+
+/// Why a call was not answered as wished.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(crate) struct Details {
     /// Always `about:blank`: the title says what kind of problem it is.
     #[serde(rename = "type")]
-    kind: Cow<'static, str>,
+    kind: &'static str,
     /// The name of the status.
-    title: Cow<'static, str>,
+    title: &'static str,
     /// The status of the answer.
     status: u16,
     /// What is wrong and what to do.
@@ -38,20 +41,20 @@ pub(crate) struct Problem {
 impl Problem {
     /// A problem of this status.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
-            kind: "about:blank".into(),
-            title: status.canonical_reason().unwrap_or("Error").into(),
+        Self(Box::new(Details {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
             field: None,
             diagnostics: None,
             headers: Vec::new(),
-        }
+        }))
     }
 
     /// 400, with the field, parameter or header at fault.
     pub(crate) fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { field: Some(field.into()), ..Self::new(StatusCode::BAD_REQUEST, detail) }
+        Self::new(StatusCode::BAD_REQUEST, detail).of_field(field)
     }
 
     /// 401.
@@ -81,7 +84,9 @@ impl Problem {
     /// 422: the configuration has errors.
     pub(crate) fn refused_reload(diagnostics: Vec<Value>) -> Self {
         let detail = "the configuration has errors and nothing was changed: see the diagnostics";
-        Self { diagnostics: Some(diagnostics), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+        problem.0.diagnostics = Some(diagnostics);
+        problem
     }
 
     /// 500: a bug of ours. The detail is in the log.
@@ -106,12 +111,12 @@ impl Problem {
     /// Names the field at fault.
     #[must_use]
     pub(crate) fn of_field(mut self, field: impl Into<String>) -> Self {
-        self.field = Some(field.into());
+        self.0.field = Some(field.into());
         self
     }
 
     fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+        self.0.headers.push((name, value.into()));
         self
     }
 }
@@ -136,10 +141,10 @@ impl From<StoreError> for Problem {
 
 impl Scribe for Problem {
     fn render(self, res: &mut Response) {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let allow = res.headers_mut().remove(ALLOW);
         res.headers_mut().clear();
-        for (name, value) in &self.headers {
+        for (name, value) in &self.0.headers {
             if let Ok(value) = HeaderValue::from_str(value) {
                 res.headers_mut().insert(*name, value);
             }
@@ -150,7 +155,7 @@ impl Scribe for Problem {
         res.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         res.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         res.status_code(status);
-        res.replace_body(serde_json::to_string(&self).unwrap_or_default().into());
+        res.replace_body(serde_json::to_string(&self.0).unwrap_or_default().into());
     }
 }
 

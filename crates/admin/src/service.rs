@@ -28,9 +28,10 @@ pub fn service(state: Arc<AdminState>) -> Service {
     }
     let document = Document::of(&gated, &open);
     let gated = gated.hoop(Gate(Arc::clone(&state)));
-    let given = affix_state::inject(Arc::clone(&state)).inject(document);
+    let access = Access::new(&state);
+    let given = affix_state::inject(state).inject(document);
     let router = Router::new().hoop(given).push(gated).push(open).push(files());
-    Service::new(router).hoop(Access::new(&state)).catcher(Catcher::new(problem))
+    Service::new(router).hoop(access).catcher(Catcher::new(problem))
 }
 
 /// What needs the token.

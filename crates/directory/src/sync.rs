@@ -58,7 +58,7 @@ impl Directory {
             let failed = failure.is_some();
             match failure {
                 None if away => {
-                    tracing::info!(apps = self.len(), "the apps are in step with the store again")
+                    tracing::info!(apps = self.len(), "the apps are in step with the store again");
                 }
                 Some(error) if !away => {
                     tracing::warn!(
@@ -83,7 +83,7 @@ impl Directory {
                 Ok(Ok(())) => {}
                 // Nothing is lost: they are told with the next batch. That the store is away, the poll has said.
                 Ok(Err(error)) => {
-                    tracing::debug!(error = error.full(), "cannot tell the store when apps were used")
+                    tracing::debug!(error = error.full(), "cannot tell the store when apps were used");
                 }
                 Err(_elapsed) => tracing::debug!("the store did not take the times of use in time"),
             }

@@ -176,11 +176,16 @@ pub(crate) struct Tally {
     pub(crate) counts: Counts,
 }
 
+/// What a row is about: its start, the app and the model.
+type Key = (i64, Option<String>, Option<String>);
+
+/// What is summed up of it, and the app's name with the hour it was seen in.
+type Sum = (Counts, (i64, Option<String>));
+
 /// Puts the tallies together to the rows that were asked for, ordered by start, app and model.
 pub(crate) fn rows(query: &UsageQuery, span: Span, tallies: Vec<Tally>) -> Result<Vec<UsageRow>, StoreError> {
     let step = step_hours(query.interval);
-    let mut sums: BTreeMap<(i64, Option<String>, Option<String>), (Counts, (i64, Option<String>))> =
-        BTreeMap::new();
+    let mut sums: BTreeMap<Key, Sum> = BTreeMap::new();
     for Tally { hour, group, counts } in tallies {
         let start = if step == 0 { span.first } else { hour.div_euclid(step) * step };
         let app_id = group.app_id.filter(|_| query.group_by_app);

@@ -11,8 +11,7 @@ use mongodb::{Client, IndexModel};
 use suite::changes::Replica;
 use suite::fixture::{Fixture, all, app, key, record, sums, time};
 use vllm_gateway_store::{
-    AppChange, AppStatus, AppStore as _, ChangeMark, LogStore as _, Store, StoreError, StoreKind,
-    connect_mongodb, testing,
+    AppChange, AppStatus, AppStore as _, ChangeMark, Store, StoreError, StoreKind, connect_mongodb, testing,
 };
 
 async fn open(test: &str) -> Fixture {

@@ -52,8 +52,10 @@ async fn a_watcher_that_panics_on_the_body_breaks_the_response_and_leaves_its_re
 async fn a_watcher_that_panics_before_the_head_is_a_500_and_leaves_its_record() {
     for hook in ["before-upstream", "head"] {
         for filters in [r#""access-log", "panics""#, r#""panics", "access-log""#] {
-            let (run, _record) = panicking_in(hook, filters).await;
+            let (run, record) = panicking_in(hook, filters).await;
             assert_eq!((run.status(), run.error_code()), (500, "internal_error"), "{hook}");
+            assert_eq!((record.status, record.outcome), (500, Outcome::Replied), "{hook}");
+            assert_eq!(record.error_code.as_deref(), Some("internal_error"), "{hook}");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::state::AdminState;
 
 /// What the service has put beside every request.
 fn state(depot: &Depot) -> Result<Arc<AdminState>, Problem> {
-    depot.obtain::<Arc<AdminState>>().cloned().map_err(|_| Problem::internal())
+    depot.get_typed::<Arc<AdminState>>().cloned().map_err(|_| Problem::internal())
 }
 
 /// The app's id in the path.

@@ -63,6 +63,6 @@ pub(crate) async fn metrics(depot: &mut Depot) -> Result<Answer, Problem> {
     responses((status_code = 200, description = "OpenAPI 3.1", body = Loaded)))]
 pub(crate) async fn openapi(req: &mut Request, depot: &mut Depot) -> Result<Answer, Problem> {
     Query::of(req, &[])?;
-    let document = depot.obtain::<Document>().map_err(|_| Problem::internal())?;
+    let document = depot.get_typed::<Document>().map_err(|_| Problem::internal())?;
     Ok(Answer::text("application/json", document.json()))
 }

@@ -23,14 +23,14 @@ pub(super) async fn keep_house(store: Arc<dyn LogStore>, retention: Arc<Mutex<Op
         match timeout(DEADLINE, once(&*store, keep, Timestamp::now())).await {
             Ok(Ok(0)) => {}
             Ok(Ok(purged)) => {
-                tracing::debug!(purged, "removed access-log records at the end of their retention")
+                tracing::debug!(purged, "removed access-log records at the end of their retention");
             }
             Ok(Err(error)) => tracing::warn!(
                 error = error.full(),
                 "housekeeping of the access log failed, the next minute tries again"
             ),
             Err(_elapsed) => {
-                tracing::warn!("housekeeping of the access log took too long, the next minute goes on")
+                tracing::warn!("housekeeping of the access log took too long, the next minute goes on");
             }
         }
     }

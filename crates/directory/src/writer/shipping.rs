@@ -37,6 +37,8 @@ pub(super) struct Shipper {
     counts: Arc<Counts>,
     files: Files,
     spill: Spilling,
+    /// This run has spilled: what is in the spill file counts as accepted here already, the next run ships it.
+    has_spilled: bool,
     /// The batch that is being filled.
     batch: Vec<Record>,
     /// Batches on their way, the next one first.
@@ -63,7 +65,17 @@ struct Attempts {
 impl Shipper {
     pub(super) fn new(store: Arc<dyn LogStore>, counts: Arc<Counts>, files: Files) -> Self {
         let (batch, hands, attempts) = Default::default();
-        Self { store, counts, files, spill: Spilling::Unread, batch, hands, attempts, away: false }
+        Self {
+            store,
+            counts,
+            files,
+            spill: Spilling::Unread,
+            has_spilled: false,
+            batch,
+            hands,
+            attempts,
+            away: false,
+        }
     }
 
     /// Ships until the writer is gone, and with it everyone who could submit.
@@ -123,6 +135,7 @@ impl Shipper {
                 let file = self.files.spill_path();
                 let message = "the store did not take the last records in time: the next start ships them";
                 tracing::warn!(records = count, file = %file.display(), "{message}");
+                self.has_spilled = true;
                 self.attempts = Attempts::default();
                 // They stay pending: the run that ships them counts them as accepted.
                 self.counts.give_back(records.len());
@@ -142,6 +155,7 @@ impl Shipper {
             let spill = match &mut self.spill {
                 Spilling::Done => return Ok(()),
                 Spilling::Reading(spill) => spill,
+                Spilling::Unread if self.has_spilled => return Ok(()),
                 Spilling::Unread => {
                     self.spill = self.files.take_spill()?.map_or(Spilling::Done, Spilling::Reading);
                     continue;

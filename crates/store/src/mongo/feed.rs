@@ -106,7 +106,7 @@ pub(super) async fn since(connection: &Connection, mark: &ChangeMark) -> Result<
                 }
                 // One broken app must not blind a gateway for all others; its own keys stop to work.
                 Err(error) => {
-                    tracing::error!(app = id, error = error.full(), "an app in the store cannot be read")
+                    tracing::error!(app = id, error = error.full(), "an app in the store cannot be read");
                 }
             }
         }

@@ -110,7 +110,8 @@ async fn make_ready(store: Weak<Inner>) {
 
 impl Inner {
     async fn ready(&self) -> Result<(), StoreError> {
-        self.ready.get_or_try_init(|| schema::ensure(&self.connection)).await.map(|()| ())
+        self.ready.get_or_try_init(|| schema::ensure(&self.connection)).await?;
+        Ok(())
     }
 }
 

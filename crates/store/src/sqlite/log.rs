@@ -35,7 +35,7 @@ pub(super) fn append(
             }
             match insert(&mut statement, record) {
                 Ok(true) => {
-                    sums.entry((hour_of(record), Group::of(record))).or_default().add(Counts::of(record))
+                    sums.entry((hour_of(record), Group::of(record))).or_default().add(Counts::of(record));
                 }
                 Ok(false) => {}
                 Err(error) if is_about_the_record(&error) => {

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-const STARTING: Duration = Duration::from_secs(60);
+const STARTING: Duration = Duration::from_mins(1);
 
 /// Its own name is the folder. A line on its input kills the server and leaves the data.
 const SCRIPT: &str = r#"
@@ -69,6 +69,7 @@ impl Guard {
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     drop(input);
+                    let _ = shell.wait();
                     let last = said.iter().rev().take(5).rev().cloned().collect::<Vec<_>>().join("\n");
                     panic!(
                         "{} did not start; run `scripts/test-tools` to check the installation. It said:\n{last}",
