@@ -158,7 +158,7 @@ async fn a_change_that_was_not_announced_is_told_and_announced_later() {
         let told = replica.poll(&fixture.other).await;
         assert_eq!(told.upserts.len(), 1, "round {round}");
         assert_eq!(told.upserts[0].app.status, AppStatus::Disabled);
-        assert_eq!(told.deleted, [gone.app.id.clone()]);
+        assert_eq!(told.deleted, std::slice::from_ref(&gone.app.id));
     }
     fixture.store.roll_up().await.unwrap();
     assert_eq!(replica.poll(&fixture.other).await.upserts.len(), 1, "announced");
@@ -180,7 +180,7 @@ async fn a_reader_that_slept_too_long_gets_everything() {
     feed.update_one(doc! { "_id": "feed" }, push).await.unwrap();
     let told = fixture.store.changes(&mark).await.unwrap();
     assert!(told.complete);
-    assert_eq!(told.upserts, [stored.clone()]);
+    assert_eq!(told.upserts, std::slice::from_ref(&stored));
     // A feed that is lost, or a database that was replaced, is the same.
     feed.drop().await.unwrap();
     let told = fixture.store.changes(&told.mark).await.unwrap();

@@ -34,7 +34,14 @@ pub(super) async fn take(connection: &Connection, name: &str, me: Uuid) -> Resul
     Ok(false)
 }
 
-pub(super) async fn give_back(connection: &Connection, name: &str, me: Uuid) -> Result<(), StoreError> {
+/// Lets the next one begin at once. If that fails, the lease ends by itself.
+pub(super) async fn give_back(connection: &Connection, name: &str, me: Uuid) {
+    if let Err(error) = end(connection, name, me).await {
+        tracing::debug!(lease = name, error = error.full(), "a lease could not be given back");
+    }
+}
+
+async fn end(connection: &Connection, name: &str, me: Uuid) -> Result<(), StoreError> {
     let meta = connection.collection(META).await?;
     let mine = doc! { "_id": format!("lease:{name}"), "holder": me.to_string() };
     let free = doc! { "$set": { "until": DateTime::from_millis(0) } };

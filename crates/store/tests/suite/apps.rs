@@ -38,7 +38,7 @@ pub async fn an_id_or_a_key_that_is_taken_is_a_conflict_and_changes_nothing(fixt
         assert!(!error.full().contains("BinData"), "{}", error.full());
     }
     let page = fixture.store.list(&AppQuery::default(), 1, 10).await.unwrap();
-    assert_eq!(page.items, [first.app.clone()]);
+    assert_eq!(page.items, std::slice::from_ref(&first.app));
     // Its other key is free: nothing of the refused app was kept.
     let mut next = app("fifth");
     next.keys = vec![same_key.keys[0].clone()];

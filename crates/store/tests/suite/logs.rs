@@ -95,7 +95,7 @@ pub async fn every_filter_finds_its_records_and_no_others(fixture: &Fixture) {
         LogQuery { outcome: Some(Outcome::Replied), status: Some(401), ..all() },
     ];
     for (query, expected) in queries.iter().zip(&others) {
-        assert_eq!(stored(fixture, query).await, [expected.clone()], "{query:?}");
+        assert_eq!(stored(fixture, query).await, std::slice::from_ref(expected), "{query:?}");
     }
     let exact = LogQuery {
         app_id: Some("app-a".into()),
