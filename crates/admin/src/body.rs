@@ -14,7 +14,7 @@ use crate::problem::Problem;
 
 /// The largest body that is taken.
 pub(crate) const LIMIT: usize = 64 * 1024;
-const DEADLINE: Duration = Duration::from_secs(15);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The members of the JSON object that was sent.
 pub(crate) async fn fields(req: &mut Request) -> Result<Fields, Problem> {

@@ -27,7 +27,7 @@ use crate::times;
 pub(crate) async fn create(req: &mut Request, depot: &mut Depot) -> Result<Answer, Problem> {
     let state = state(depot)?;
     Query::of(req, &[])?;
-    let form = Form::of(body::fields(req).await?)?.is_new()?;
+    let form = Form::of(body::fields(req).await?)?.for_a_new_app()?;
     let key = mint()?;
     let app = App {
         id: Uuid::now_v7().to_string(),

@@ -44,7 +44,7 @@ impl Form {
 
     /// An app that has expired before it is made is a mistake. One that exists may be given a time in the past:
     /// that ends it now, and an expired app must still be editable.
-    pub(super) fn is_new(self) -> Result<Self, Problem> {
+    pub(super) fn for_a_new_app(self) -> Result<Self, Problem> {
         if self.expire_time.is_some_and(|end| end <= Timestamp::now()) {
             return Err(Problem::invalid(
                 "expireTime",

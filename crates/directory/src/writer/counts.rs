@@ -44,6 +44,12 @@ impl Counts {
         self.accepted.fetch_add(1, Ordering::Release);
     }
 
+    /// A record of an earlier run takes room whether there is any or not: it was admitted then.
+    pub(crate) fn readmitted(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        self.accepted();
+    }
+
     pub(crate) fn stored(&self, records: usize) {
         self.stored.fetch_add(records as u64, Ordering::Release);
     }

@@ -168,13 +168,16 @@ impl Shipper {
                 self.spill = Spilling::Unread;
             }
             for line in lines {
-                self.counts.accepted();
                 match line {
-                    Spilled::Record(record) => self.batch.push(*record),
-                    Spilled::Unreadable(text) => self
-                        .files
-                        .quarantine_text(&text, "a line of the spill file is not a record")
-                        .map(|()| self.counts.quarantined())?,
+                    Spilled::Record(record) => {
+                        self.counts.readmitted();
+                        self.batch.push(*record);
+                    }
+                    Spilled::Unreadable(text) => {
+                        self.files.quarantine_text(&text, "a line of the spill file is not a record")?;
+                        self.counts.accepted();
+                        self.counts.quarantined();
+                    }
                 }
             }
             self.take_in_hand();
