@@ -27,19 +27,19 @@ async fn connect(server: &MongoServer) -> Arc<dyn Store> {
 }
 
 /// Makes the server fail commands; `mode` and `how` as its `failCommand` takes them.
-async fn fail(server: &MongoServer, mode: Document, commands: &[&str], how: Document) {
+async fn fail(server: &MongoServer, mode: Document, commands: &[&str], how: Document) -> Document {
     let mut data = doc! { "failCommands": commands };
     data.extend(how);
-    configure(server, doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data }).await;
+    configure(server, doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data }).await
 }
 
 async fn fail_no_more(server: &MongoServer) {
     configure(server, doc! { "configureFailPoint": "failCommand", "mode": "off" }).await;
 }
 
-async fn configure(server: &MongoServer, command: Document) {
+async fn configure(server: &MongoServer, command: Document) -> Document {
     let client = Client::with_uri_str(&server.uri).await.unwrap();
-    client.database("admin").run_command(command).await.unwrap();
+    client.database("admin").run_command(command).await.unwrap()
 }
 
 async fn assert_prompt<T: std::fmt::Debug>(what: &str, answer: impl Future<Output = Result<T, StoreError>>) {
@@ -260,4 +260,69 @@ async fn usage_and_changes_are_exact_on_a_server_that_fails_one_command_in_ten()
     assert_eq!(sums(&store).await.0, 600);
     store.close().await;
     other.close().await;
+}
+
+#[tokio::test]
+async fn a_purge_that_broke_off_anywhere_is_finished_by_the_next() {
+    let server = server();
+    let store = connect(&server).await;
+    store.insert(&app("makes the indexes")).await.unwrap();
+    let end = time("2027-01-01T00:00:00Z");
+    // Makes the lease, so that from here on taking it is one update.
+    assert_eq!(store.purge(end, 10).await.unwrap(), 0);
+    let one = || record("2026-03-02T12:00:00Z");
+    let mut records = Vec::new();
+    // Updates of a purge: the lease, the sums to the base, the records, the ids struck from the hour.
+    for (done, left) in [(0, 10), (1, 10), (2, 10), (3, 0)] {
+        let batch: Vec<Record> = (0..10).map(|_| one()).collect();
+        store.append(&batch).await.unwrap();
+        records.extend(batch);
+        store.roll_up().await.unwrap();
+        fail(&server, doc! { "skip": done }, &["update"], doc! { "errorCode": 262 }).await;
+        assert!(store.purge(end, 10_000).await.unwrap_err().is_unavailable());
+        fail_no_more(&server).await;
+        assert_eq!(store.page(&all(), 1, 1).await.unwrap().total, left, "{done} updates were done");
+        assert_exact(&store, &records, "broken off").await;
+        // A late record: the hour is counted from its records again.
+        let late = one();
+        store.append(std::slice::from_ref(&late)).await.unwrap();
+        records.push(late);
+        assert_exact(&store, &records, "broken off, with a late record").await;
+        store.roll_up().await.unwrap();
+        assert_exact(&store, &records, "broken off and rolled up").await;
+        assert_eq!(store.purge(end, 10_000).await.unwrap(), left + 1);
+        assert_exact(&store, &records, "finished").await;
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_roll_up_that_was_overtaken_changes_nothing() {
+    let server = server();
+    let (slow, fast) = (connect(&server).await, connect(&server).await);
+    slow.insert(&app("makes the indexes")).await.unwrap();
+    let mut records: Vec<Record> = (0..10).map(|_| record("2026-03-02T12:00:00Z")).collect();
+    slow.append(&records[..5]).await.unwrap();
+    slow.roll_up().await.unwrap();
+    slow.append(&records[5..]).await.unwrap();
+    // Two updates wait: taking the lease, and writing the sums that have been counted by then.
+    let how = doc! { "blockConnection": true, "blockTimeMS": 2_000 };
+    let before = fail(&server, doc! { "times": 2 }, &["update"], how).await.get_i32("count").unwrap();
+    let overtaken = tokio::spawn({
+        let slow = slow.clone();
+        async move { slow.roll_up().await }
+    });
+    let wait = doc! { "waitForFailPoint": "failCommand", "timesEntered": before + 2, "maxTimeMS": 10_000 };
+    configure(&server, wait).await;
+    let late = record("2026-03-02T12:30:00Z");
+    fast.append(std::slice::from_ref(&late)).await.unwrap();
+    records.push(late);
+    // Rolls up what it purges.
+    assert_eq!(fast.purge(time("2027-01-01T00:00:00Z"), 100).await.unwrap(), 11);
+    assert!(!overtaken.is_finished());
+    assert_exact(&fast, &records, "before the slow one writes").await;
+    overtaken.await.unwrap().unwrap();
+    assert_exact(&fast, &records, "after").await;
+    slow.close().await;
+    fast.close().await;
 }
