@@ -1,5 +1,6 @@
 //! The members of a JSON object, taken one by one, so that each error names the member at fault.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserializer as _, MapAccess, Visitor};
@@ -19,13 +20,13 @@ impl Fields {
         let members = json.deserialize_map(Members).and_then(|members| json.end().map(|()| members));
         let members = members
             .map_err(|error| Problem::invalid("body", format!("the body must be a JSON object: {error}")))?;
-        for (at, (name, _)) in members.iter().enumerate() {
-            if members.iter().skip(at + 1).any(|(other, _)| other == name) {
-                return Err(Problem::invalid(
-                    shown(name),
-                    format!("the field `{}` is there more than once", shown(name)),
-                ));
-            }
+        let mut seen = HashSet::new();
+        if let Some((name, _)) = members.iter().find(|(name, _)| !seen.insert(name)) {
+            let name = shown(name);
+            return Err(Problem::invalid(
+                name.clone(),
+                format!("the field `{name}` is there more than once"),
+            ));
         }
         Ok(Self(members))
     }

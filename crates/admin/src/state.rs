@@ -89,9 +89,10 @@ impl TokenDigest {
     /// The fewest characters of a token.
     pub const LEAST: usize = 16;
 
-    /// The digest of this token.
+    /// The digest of this token; white space around it does not count.
     pub fn of(token: &str) -> Result<Self, ShortToken> {
-        if token.trim().chars().count() < Self::LEAST { Err(ShortToken) } else { Ok(Self::digest(token)) }
+        let token = token.trim();
+        if token.chars().count() < Self::LEAST { Err(ShortToken) } else { Ok(Self::digest(token)) }
     }
 
     /// Whether that is the token, in constant time.
@@ -107,5 +108,25 @@ impl TokenDigest {
 impl fmt::Debug for TokenDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenDigest(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_empty_or_short_token_is_refused_also_when_padded() {
+        for short in ["", "short", "fifteen-letters", "                    x"] {
+            assert_eq!(TokenDigest::of(short).unwrap_err(), ShortToken, "{short}");
+        }
+    }
+
+    #[test]
+    fn a_digest_knows_its_token_and_shows_nothing() {
+        let digest = TokenDigest::of("sixteen-letters!\n").unwrap();
+        assert!(digest.is_of("sixteen-letters!") && !digest.is_of("sixteen-letters?") && !digest.is_of(""));
+        assert_eq!(format!("{digest:?}"), "TokenDigest(***)");
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::{Gateway, TOKEN};
 
 /// Every method and path of the document, with an id where one is wanted.
-pub fn operations(document: &Value) -> Vec<(String, String)> {
+pub(crate) fn operations(document: &Value) -> Vec<(String, String)> {
     let paths = document["paths"].as_object().unwrap();
     let all = paths.iter().flat_map(|(path, item)| {
         let path = path.replace("{id}", "0190c1d2-0000-7000-8000-000000000000");

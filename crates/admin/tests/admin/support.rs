@@ -20,23 +20,23 @@ use vllm_gateway_directory::Directory;
 use vllm_gateway_sdk::{Apps, Lookup};
 use vllm_gateway_store::{Store, open_sqlite};
 
-pub const TOKEN: &str = "the-admin-token-of-these-tests-0123456789";
+pub(crate) const TOKEN: &str = "the-admin-token-of-these-tests-0123456789";
 
-pub struct Gateway {
-    pub address: SocketAddr,
-    pub store: Arc<dyn Store>,
-    pub directory: Arc<Directory>,
-    pub control: Arc<Running>,
-    pub folder: TempDir,
+pub(crate) struct Gateway {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) control: Arc<Running>,
+    pub(crate) folder: TempDir,
     client: Client,
     serving: JoinHandle<()>,
 }
 
 /// What the rest of a gateway would tell.
 #[derive(Default)]
-pub struct Running {
-    pub is_broken: AtomicBool,
-    pub calls: AtomicUsize,
+pub(crate) struct Running {
+    pub(crate) is_broken: AtomicBool,
+    pub(crate) calls: AtomicUsize,
 }
 
 #[async_trait]
@@ -72,24 +72,24 @@ impl Control for Running {
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// Asserts that it is a problem of this status at this field, and gives its detail.
     #[track_caller]
-    pub fn problem(&self, status: u16, field: Option<&str>) -> String {
+    pub(crate) fn problem(&self, status: u16, field: Option<&str>) -> String {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let body = self.json();
@@ -102,17 +102,17 @@ impl Answer {
 }
 
 impl Gateway {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(false).await
     }
 
-    pub async fn start_with(metrics_auth: bool) -> Self {
+    pub(crate) async fn start_with(metrics_auth: bool) -> Self {
         let folder = TempDir::new().unwrap();
         let store = Arc::new(open_sqlite(folder.path().join("gateway.db")).await.unwrap());
         Self::on(store, folder, metrics_auth).await
     }
 
-    pub async fn on(store: Arc<dyn Store>, folder: TempDir, metrics_auth: bool) -> Self {
+    pub(crate) async fn on(store: Arc<dyn Store>, folder: TempDir, metrics_auth: bool) -> Self {
         prepare();
         let directory = Arc::new(Directory::new(Duration::from_hours(1)));
         directory.poll(&*store).await.unwrap();
@@ -131,15 +131,15 @@ impl Gateway {
     }
 
     /// A call with the token.
-    pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         self.call_as(Some(TOKEN), method, path, body).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call("GET", path, None).await
     }
 
-    pub async fn call_as(
+    pub(crate) async fn call_as(
         &self,
         token: Option<&str>,
         method: &str,
@@ -160,7 +160,7 @@ impl Gateway {
     }
 
     /// A request as it stands, with the token and the usual headers after its first line.
-    pub async fn raw(&self, first_line: &str, headers: &str, body: &[u8]) -> Answer {
+    pub(crate) async fn raw(&self, first_line: &str, headers: &str, body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = format!(
             "{first_line} HTTP/1.1\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n{headers}\r\n"
@@ -181,7 +181,7 @@ impl Gateway {
     }
 
     /// Makes an app; its id and its key.
-    pub async fn app(&self, org_name: &str) -> (String, String) {
+    pub(crate) async fn app(&self, org_name: &str) -> (String, String) {
         let made = self.call("POST", "/api/apps", Some(json!({ "orgName": org_name }))).await;
         assert_eq!(made.status, 201, "{made:?}");
         let app = made.json();
@@ -189,7 +189,7 @@ impl Gateway {
     }
 
     /// What the data plane would be told of this key.
-    pub fn says(&self, key: &str) -> &'static str {
+    pub(crate) fn says(&self, key: &str) -> &'static str {
         match self.directory.lookup(key) {
             Lookup::Granted(_) => "granted",
             Lookup::Disabled(_) => "disabled",
@@ -207,7 +207,7 @@ impl Drop for Gateway {
 }
 
 /// Everything that is logged in this process, from the most talkative level on.
-pub fn logged() -> String {
+pub(crate) fn logged() -> String {
     String::from_utf8(LOGGED.lock().unwrap().clone()).unwrap()
 }
 
@@ -229,6 +229,7 @@ fn prepare() {
     ONCE.call_once(|| {
         rustls::crypto::ring::default_provider().install_default().ok();
         tracing_subscriber::fmt()
+            .with_ansi(false)
             .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
             .with_writer(|| ToMemory)
             .init();

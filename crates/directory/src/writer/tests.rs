@@ -225,3 +225,20 @@ async fn the_files_are_for_their_owner_only() {
     let file = std::fs::metadata(place.folder.path().join("log/quarantine.jsonl")).unwrap();
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
 }
+
+#[tokio::test]
+async fn a_record_that_breaks_every_batch_it_is_in_is_found_and_kept_aside() {
+    let place = Place::new().await;
+    let other = rusqlite::Connection::open(place.folder.path().join("gateway.db")).unwrap();
+    let trigger = "CREATE TRIGGER no BEFORE INSERT ON records WHEN NEW.request_id = 'r-2' BEGIN SELECT RAISE(ABORT, 'no'); END";
+    other.execute_batch(trigger).unwrap();
+    let writer = place.writer(10);
+    for id in 0..6 {
+        submit(&writer, record(id));
+    }
+    assert_eq!(writer.flush(soon() + Duration::from_secs(60)).await, CLEAN);
+    assert_eq!(writer.counts(), RecordCounts { accepted: 6, stored: 5, quarantined: 1, pending: 0 });
+    assert_eq!(place.stored().await, 5);
+    let line: serde_json::Value = serde_json::from_str(place.quarantine().trim()).unwrap();
+    assert_eq!(line["record"]["requestId"], "r-2");
+}
