@@ -140,7 +140,7 @@ async fn paths_that_two_readers_could_read_differently_are_refused_before_any_pi
                 .await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{path}: {answer}");
     }
-    let records = stage.records("status=400", 4).await;
+    let records = stage.records("status=400", 5).await;
     assert!(
         records.iter().all(|record| record["pipeline"].is_null() && record["outcome"] == "replied"),
         "{records:#?}"

@@ -36,7 +36,7 @@ async fn a_client_that_leaves_before_the_head_has_a_record_with_499() {
 
 #[tokio::test]
 async fn an_upstream_that_resets_midway_is_told_as_an_error_and_never_as_a_clean_end() {
-    let stage = stage().await;
+    let stage = Setup::vllm(slow()).start().await;
     stage.vllm.inject_once(Fault::ResetAfter(3));
     let mut answer = stage.chat(json!({"stream": true, "max_tokens": 50, "ignore_eos": true})).await;
     let id = request_id(&answer);
@@ -59,7 +59,7 @@ async fn an_upstream_that_resets_midway_is_told_as_an_error_and_never_as_a_clean
 
 #[tokio::test]
 async fn an_upstream_that_ends_early_without_done_has_broken() {
-    let stage = stage().await;
+    let stage = Setup::vllm(slow()).start().await;
     stage.vllm.inject_once(Fault::EndAfter(3));
     let mut answer = stage.chat(json!({"stream": true, "max_tokens": 50, "ignore_eos": true})).await;
     let id = request_id(&answer);

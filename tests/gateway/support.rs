@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -119,10 +119,6 @@ impl Stage {
 
     pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("gateway.toml")
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
     }
 
     /// A request with the app's key and this JSON.
