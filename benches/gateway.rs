@@ -48,7 +48,7 @@ async fn measure() {
         let direct = unary(vllm, &key, clients).await;
         let before = gateway.processor_time();
         let through = unary(data, &key, clients).await;
-        let spent = (gateway.processor_time() - before).as_secs_f64();
+        let spent = gateway.processor_time().saturating_sub(before).as_secs_f64();
         println!(
             "unary, {clients:>3} clients: {:>8.0} requests per CPU second, {:>7.0} per second; p50 {:>6} µs, added {:>6}; p99 {:>6} µs, added {:>6}",
             through.count as f64 / spent,
@@ -62,7 +62,7 @@ async fn measure() {
 
     let before = gateway.processor_time();
     let events = streams(data, &key, 64, 2_000).await;
-    let spent = (gateway.processor_time() - before).as_secs_f64();
+    let spent = gateway.processor_time().saturating_sub(before).as_secs_f64();
     println!("64 streams at full speed      {:>10.0} events per CPU second", events as f64 / spent);
 
     let idle = gateway.memory();

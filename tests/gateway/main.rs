@@ -1,5 +1,5 @@
 //! The gateway as a whole, through real sockets: a client, the gateway, and a simulated vLLM.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value, clippy::assigning_clones, missing_docs)]
 
 mod bad_input;
 mod clients;
