@@ -230,7 +230,8 @@ async fn the_files_are_for_their_owner_only() {
 async fn a_record_that_breaks_every_batch_it_is_in_is_found_and_kept_aside() {
     let place = Place::new().await;
     let other = rusqlite::Connection::open(place.folder.path().join("gateway.db")).unwrap();
-    let trigger = "CREATE TRIGGER no BEFORE INSERT ON records WHEN NEW.request_id = 'r-2' BEGIN SELECT RAISE(ABORT, 'no'); END";
+    let trigger =
+        "CREATE TRIGGER no BEFORE INSERT ON records WHEN NEW.request_id = 'r-2' BEGIN SELECT json('{'); END";
     other.execute_batch(trigger).unwrap();
     let writer = place.writer(10);
     for id in 0..6 {
@@ -241,4 +242,6 @@ async fn a_record_that_breaks_every_batch_it_is_in_is_found_and_kept_aside() {
     assert_eq!(place.stored().await, 5);
     let line: serde_json::Value = serde_json::from_str(place.quarantine().trim()).unwrap();
     assert_eq!(line["record"]["requestId"], "r-2");
+    let reason = line["reason"].as_str().unwrap();
+    assert!(reason.contains("refused a query"), "the store could not name it: {reason}");
 }
