@@ -1,0 +1,19 @@
+//! What can be changed while generations run.
+
+use crate::options::Speed;
+
+/// The state every running generation watches.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[allow(clippy::struct_excessive_bools)] // Each can be so by itself.
+pub(crate) struct Control {
+    pub(crate) speed: Speed,
+    /// Counts up; generations that began at a lower count end with `abort` (s01).
+    pub(crate) aborts: u64,
+    /// The engine process is gone (s03).
+    pub(crate) dead: bool,
+    /// Running requests finish, new ones are refused (s02).
+    pub(crate) draining: bool,
+    /// Nothing moves: `/sleep` or `/pause`.
+    pub(crate) asleep: bool,
+    pub(crate) paused: bool,
+}
