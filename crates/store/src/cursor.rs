@@ -1,7 +1,7 @@
 //! The cursor of an export: the place of the last record given, as text that nobody has to understand.
 //!
-//! Hex of one version byte, the time in the store's unit, the id, and the first bytes of their SHA-256, which tells a
-//! mangled cursor from a place where no record happens to be.
+//! Hex of one version byte, the time in the store's unit, the id, and the first bytes of their SHA-256, which
+//! tells a mangled cursor from a place where no record happens to be.
 
 use std::fmt::Write as _;
 

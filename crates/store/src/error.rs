@@ -8,8 +8,8 @@ type Source = Box<dyn Error + Send + Sync + 'static>;
 /// Why a call to the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store cannot be reached, is too busy or did not answer in time. A write may have happened or not: every
-    /// write of [`LogStore`](crate::LogStore) can be repeated as it is.
+    /// The store cannot be reached, is too busy or did not answer in time. A write may have happened or not:
+    /// every write of [`LogStore`](crate::LogStore) can be repeated as it is.
     #[error("{message}")]
     Unavailable {
         /// What failed, and what to look at.
@@ -99,7 +99,8 @@ impl StoreError {
     }
 }
 
-/// What a driver said, as text: secrets have been masked in it, which the driver's own error could not promise.
+/// What a driver said, as text: secrets have been masked in it, which the driver's own error could not
+/// promise.
 #[derive(Debug)]
 pub(crate) struct Said(pub(crate) String);
 

@@ -1,20 +1,22 @@
 //! Where apps and access-log records are kept: one set of traits, SQLite (embedded default) and MongoDB.
 //!
-//! [`Store`] is [`AppStore`] and [`LogStore`] together; [`open_sqlite`] and [`connect_mongodb`] give one. Both keep
-//! the same promises, which one suite checks on both (`tests/suite`):
+//! [`Store`] is [`AppStore`] and [`LogStore`] together; [`open_sqlite`] and [`connect_mongodb`] give one.
+//! Both keep the same promises, which one suite checks on both (`tests/suite`):
 //!
 //! - **A key never comes here**, only its SHA-256 digest, and the `Debug` of a digest shows nothing.
-//! - **Appending is idempotent** by record id: shipping a batch again after an unknown outcome stores and counts
-//!   nothing twice. A record that cannot be stored is named; the others are stored.
-//! - **Usage is exact** with duplicates, with records that come late and after retention has purged the records.
-//!   How that is kept without transactions is written in [`mongo`]; SQLite counts in the transaction of the insert.
-//! - **No committed change of an app is missed** by [`AppStore::changes`], whoever made it and however it ended.
+//! - **Appending is idempotent** by record id: shipping a batch again after an unknown outcome stores and
+//!   counts nothing twice. A record that cannot be stored is named; the others are stored.
+//! - **Usage is exact** with duplicates, with records that come late and after retention has purged the
+//!   records. How that is kept without transactions is written in [`mongo`]; SQLite counts in the transaction
+//!   of the insert.
+//! - **No committed change of an app is missed** by [`AppStore::changes`], whoever made it and however it
+//!   ended.
 //!
 //! # Times
 //!
 //! Records and apps come back with the precision of the store: microseconds from SQLite (64-bit integers),
-//! milliseconds from MongoDB (its datetime). Times are rounded down when stored; in a query `from` is rounded down
-//! and `to` up to that unit. Ranges are half open: `from <= time < to`.
+//! milliseconds from MongoDB (its datetime). Times are rounded down when stored; in a query `from` is rounded
+//! down and `to` up to that unit. Ranges are half open: `from <= time < to`.
 //!
 //! # TLS
 //!

@@ -39,8 +39,8 @@ impl fmt::Display for StoreKind {
 
 /// The apps and the digests of their keys.
 ///
-/// Every call may be dropped at any point: a change happens wholly or not at all, and one that happened is seen by
-/// [`changes`](Self::changes).
+/// Every call may be dropped at any point: a change happens wholly or not at all, and one that happened is
+/// seen by [`changes`](Self::changes).
 #[async_trait]
 pub trait AppStore: Send + Sync {
     /// Adds an app. [`StoreError::Conflict`] if its id or the digest of one of its keys is taken.
@@ -49,7 +49,8 @@ pub trait AppStore: Send + Sync {
     /// The app of that id.
     async fn get(&self, id: &str) -> Result<Option<StoredApp>, StoreError>;
 
-    /// A page of apps, newest first. Pages count from 1; `page_size` is 1 to [`MAX_PAGE_SIZE`](crate::MAX_PAGE_SIZE).
+    /// A page of apps, newest first. Pages count from 1; `page_size` is 1 to
+    /// [`MAX_PAGE_SIZE`](crate::MAX_PAGE_SIZE).
     async fn list(&self, query: &AppQuery, page_num: u64, page_size: u32) -> Result<Page<App>, StoreError>;
 
     /// Changes an app in one step and returns it as it is then; `None` if there is none of that id.
@@ -58,15 +59,17 @@ pub trait AppStore: Send + Sync {
     /// Removes an app with its keys; `false` if there is none of that id. Its records and usage stay.
     async fn delete(&self, id: &str) -> Result<bool, StoreError>;
 
-    /// What has changed since that mark, by whomever. Cheap when nothing has; meant to be asked every second or two.
+    /// What has changed since that mark, by whomever. Cheap when nothing has; meant to be asked every second
+    /// or two.
     ///
-    /// Nothing that was committed is ever missed; the same change may be told more than once, and an app comes as
-    /// it is now, not as it was after each change. With [`ChangeMark::start`], or a mark that the store no longer
-    /// knows (too old, or the store was replaced), the answer is `complete`: everything there is.
+    /// Nothing that was committed is ever missed; the same change may be told more than once, and an app
+    /// comes as it is now, not as it was after each change. With [`ChangeMark::start`], or a mark that the
+    /// store no longer knows (too old, or the store was replaced), the answer is `complete`: everything there
+    /// is.
     async fn changes(&self, since: &ChangeMark) -> Result<Changes, StoreError>;
 
-    /// Notes when apps were last used. Times never go back, unknown ids are passed over, and it does not count as a
-    /// change.
+    /// Notes when apps were last used. Times never go back, unknown ids are passed over, and it does not
+    /// count as a change.
     async fn touch(&self, uses: &[(String, Timestamp)]) -> Result<(), StoreError>;
 }
 
@@ -75,8 +78,8 @@ pub trait AppStore: Send + Sync {
 pub trait LogStore: Send + Sync {
     /// Stores records, idempotent by their id: one that is there already counts as stored.
     ///
-    /// A record that cannot be stored is reported in [`Appended::rejected`] and does not stop the others. On an
-    /// error any part of the records may have been stored: append all of them again.
+    /// A record that cannot be stored is reported in [`Appended::rejected`] and does not stop the others. On
+    /// an error any part of the records may have been stored: append all of them again.
     async fn append(&self, records: &[Record]) -> Result<Appended, StoreError>;
 
     /// A page of records, newest first. Pages count from 1; `page_size` is 1 to
@@ -84,10 +87,12 @@ pub trait LogStore: Send + Sync {
     async fn page(&self, query: &LogQuery, page_num: u64, page_size: u32)
     -> Result<Page<Record>, StoreError>;
 
-    /// Records, newest first, from where the last call ended: `None` as cursor starts, `None` back is the end.
+    /// Records, newest first, from where the last call ended: `None` as cursor starts, `None` back is the
+    /// end.
     ///
-    /// The cursor is a place in the order of (time, id), so records that are added or purged meanwhile move nothing.
-    /// It is valid for ever, for any query, on any gateway. `limit` is 1 to [`MAX_EXPORT`](crate::MAX_EXPORT).
+    /// The cursor is a place in the order of (time, id), so records that are added or purged meanwhile move
+    /// nothing. It is valid for ever, for any query, on any gateway. `limit` is 1 to
+    /// [`MAX_EXPORT`](crate::MAX_EXPORT).
     async fn export(
         &self,
         query: &LogQuery,
@@ -98,14 +103,17 @@ pub trait LogStore: Send + Sync {
     /// What was used, counted in whole hours (UTC). Exact, and it outlives the records and the apps.
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
 
-    /// Removes up to `max` records older than `before`, oldest first, and says how many. Works in small slices that
-    /// let writers through; call it again while it returns `max`. The usage of what it removes stays.
+    /// Removes up to `max` records older than `before`, oldest first, and says how many. Works in small
+    /// slices that let writers through; call it again while it returns `max`. The usage of what it removes
+    /// stays.
     ///
-    /// Purged ids stay known for a day, so a batch shipped again after an unknown outcome is not counted twice.
+    /// Purged ids stay known for a day, so a batch shipped again after an unknown outcome is not counted
+    /// twice.
     async fn purge(&self, before: Timestamp, max: u64) -> Result<u64, StoreError>;
 
-    /// Housekeeping: brings the hourly roll-ups up to date and forgets what has served its time. Call it every
-    /// minute or so; usage is exact without it, only slower to ask for. Returns the number of hours rolled up.
+    /// Housekeeping: brings the hourly roll-ups up to date and forgets what has served its time. Call it
+    /// every minute or so; usage is exact without it, only slower to ask for. Returns the number of hours
+    /// rolled up.
     async fn roll_up(&self) -> Result<u64, StoreError>;
 }
 
@@ -115,7 +123,8 @@ pub trait Store: AppStore + LogStore {
     /// Whether the store answers, within its deadlines.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Finishes what has been handed over and lets go of files and connections. Later calls fail as unavailable.
+    /// Finishes what has been handed over and lets go of files and connections. Later calls fail as
+    /// unavailable.
     async fn close(&self);
 
     /// Which kind it is.

@@ -122,7 +122,8 @@ pub(crate) fn is_error(status: u16, outcome: Outcome) -> bool {
 /// The outcomes that are no errors by themselves.
 pub(crate) const SOUND: [Outcome; 2] = [Outcome::Finished, Outcome::Replied];
 
-/// Sums of one group. Counts of one record are at most 2^40 (see `check`), so sums stay far inside of 64 bits.
+/// Sums of one group. Counts of one record are at most 2^40 (see `check`), so sums stay far inside of 64
+/// bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) requests: i64,

@@ -49,7 +49,8 @@ async fn assert_prompt<T: std::fmt::Debug>(what: &str, answer: impl Future<Outpu
     assert!(asked.elapsed() < PROMPTLY, "{what} took {:?}", asked.elapsed());
 }
 
-/// Repeats an operation as the gateway does, until it succeeds; whatever fails meanwhile must be worth repeating.
+/// Repeats an operation as the gateway does, until it succeeds; whatever fails meanwhile must be worth
+/// repeating.
 async fn until_done<T, F: Future<Output = Result<T, StoreError>>>(
     what: &str,
     operation: impl Fn() -> F,

@@ -17,7 +17,8 @@ use tokio::sync::OnceCell;
 use super::secret::Uri;
 use crate::StoreError;
 
-/// Each operation in all, the search for a server included: the driver has no timeout on sockets and its queue.
+/// Each operation in all, the search for a server included: the driver has no timeout on sockets and its
+/// queue.
 const OPERATION: Duration = Duration::from_secs(5);
 const SERVER_SELECTION: Duration = Duration::from_secs(2);
 const CONNECT: Duration = Duration::from_secs(2);
@@ -25,7 +26,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 pub(super) const LONGEST_READ: Duration = Duration::from_secs(4);
 const LARGEST_POOL: u32 = 32;
 
-/// Error codes of a server that is going away, busy, or not ours to write to: the same call may succeed later.
+/// Error codes of a server that is going away, busy, or not ours to write to: the same call may succeed
+/// later.
 const TRANSIENT: [i32; 28] = [
     6, 7, 13, 18, 24, 50, 64, 89, 91, 100, 112, 117, 133, 134, 189, 225, 246, 262, 317, 358, 384, 9001,
     10107, 11600, 11602, 13435, 13436, 14031,
@@ -34,7 +36,8 @@ const DUPLICATE_KEY: i32 = 11_000;
 const MAX_TIME_EXPIRED: i32 = 50;
 const UNAUTHORIZED: [i32; 2] = [13, 18];
 
-/// A client that is made when it is first needed: looking up `mongodb+srv://` needs DNS, which may be away too.
+/// A client that is made when it is first needed: looking up `mongodb+srv://` needs DNS, which may be away
+/// too.
 pub(super) struct Connection {
     uri: Uri,
     database: String,

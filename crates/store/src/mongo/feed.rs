@@ -1,22 +1,23 @@
 //! How a change of an app is told to other gateways, without transactions, change streams or clocks.
 //!
-//! One document, the *feed*, lists the latest announcements (a fresh id each, and the app it is about) in the order in
-//! which they were pushed. A change goes in three steps, each atomic by itself:
+//! One document, the *feed*, lists the latest announcements (a fresh id each, and the app it is about) in the
+//! order in which they were pushed. A change goes in three steps, each atomic by itself:
 //!
-//! 1. the app's document is changed and marked `pending`, in one update (a deletion leaves the bare document, marked);
+//! 1. the app's document is changed and marked `pending`, in one update (a deletion leaves the bare document,
+//!    marked);
 //! 2. the change is announced: pushed to the end of the feed;
 //! 3. the mark is taken off (what a deletion left is removed).
 //!
-//! So from the moment it is committed, a change is marked, or announced, or both. A reader looks for marks *first*, then
-//! at the feed, then at the apps it learned of; its mark is the last announcement it saw. A change that it finds in neither
-//! place was committed after it looked for marks and announced after it read the feed, so the announcement comes behind
-//! its mark: nothing is missed. Announcements carry no state, the app is read afterwards, so order and repetition do no
-//! harm. When a writer dies between the steps, the mark stays: readers keep telling the change, and `roll_up`
-//! announces it.
+//! So from the moment it is committed, a change is marked, or announced, or both. A reader looks for marks
+//! *first*, then at the feed, then at the apps it learned of; its mark is the last announcement it saw. A
+//! change that it finds in neither place was committed after it looked for marks and announced after it read
+//! the feed, so the announcement comes behind its mark: nothing is missed. Announcements carry no state, the
+//! app is read afterwards, so order and repetition do no harm. When a writer dies between the steps, the mark
+//! stays: readers keep telling the change, and `roll_up` announces it.
 //!
-//! The feed keeps its last 1,024 announcements. A reader whose mark is not among them — it slept, or the database was
-//! replaced — gets everything anew. Reads of one round are made in one causally consistent session with majority read
-//! concern, so what a replica set may roll back is never told.
+//! The feed keeps its last 1,024 announcements. A reader whose mark is not among them — it slept, or the
+//! database was replaced — gets everything anew. Reads of one round are made in one causally consistent
+//! session with majority read concern, so what a replica set may roll back is never told.
 
 use std::collections::{BTreeMap, BTreeSet};
 

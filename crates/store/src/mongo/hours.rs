@@ -14,8 +14,8 @@ use crate::StoreError;
 use crate::times::MILLIS_PER_HOUR;
 use crate::usage::{Counts, Group, SOUND, Tally};
 
-/// An hour keeps its largest groups apart, and the others of an app under no model: whoever sends invented model names
-/// shall not grow the document to its limit of 16 MiB. Sums stay exact.
+/// An hour keeps its largest groups apart, and the others of an app under no model: whoever sends invented
+/// model names shall not grow the document to its limit of 16 MiB. Sums stay exact.
 const MAX_GROUPS: usize = 10_000;
 
 pub(super) type Sums = BTreeMap<Group, Counts>;

@@ -1,5 +1,5 @@
-//! Whose turn it is among several gateways. Only to spare the database the same work twice: nothing depends on it, and
-//! one that dies with a lease holds the others up for half a minute.
+//! Whose turn it is among several gateways. Only to spare the database the same work twice: nothing depends
+//! on it, and one that dies with a lease holds the others up for half a minute.
 
 use mongodb::bson::{DateTime, doc};
 use uuid::Uuid;

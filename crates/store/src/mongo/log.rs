@@ -65,7 +65,8 @@ async fn insert(connection: &Connection, batch: &[(usize, &Record)]) -> Result<V
         return Ok(Vec::new());
     };
     let failed = || connection.failed("storing records", &error);
-    // What could not be made durable, or came together with a break, may be lost again: all of it is shipped again.
+    // What could not be made durable, or came together with a break, may be lost again: all of it is shipped
+    // again.
     let ErrorKind::InsertMany(InsertManyError {
         write_errors: Some(errors), write_concern_error: None, ..
     }) = error.kind.as_ref()

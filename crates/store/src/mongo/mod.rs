@@ -1,38 +1,42 @@
 //! The store in MongoDB (4.4 or newer), which several gateways may share.
 //!
-//! - **Connection.** Write concern majority, journalled, 5 s; read concern majority, from the primary; a server is sought
-//!   for 2 s, each operation ends within 5 s, reads within 4 s on the server; 32 connections at most. These go before what
-//!   the address says. Connecting never fails because the server is away: [`Store::ping`] tells.
-//! - **Indexes** are made and checked in the background, until that succeeds. Until then only what relies on a unique
-//!   index waits for them: inserting an app and rotating a key.
-//! - **Changes of apps**: see `feed`. They run to their end on a task of their own, even if the caller is gone.
+//! - **Connection.** Write concern majority, journalled, 5 s; read concern majority, from the primary; a
+//!   server is sought for 2 s, each operation ends within 5 s, reads within 4 s on the server; 32 connections
+//!   at most. These go before what the address says. Connecting never fails because the server is away:
+//!   [`Store::ping`] tells.
+//! - **Indexes** are made and checked in the background, until that succeeds. Until then only what relies on
+//!   a unique index waits for them: inserting an app and rotating a key.
+//! - **Changes of apps**: see `feed`. They run to their end on a task of their own, even if the caller is
+//!   gone.
 //!
 //! # Why usage is exact
 //!
-//! A standalone server has no transactions, so a record and its hour's roll-up cannot be written together, and an
-//! operation that was given up may still be carried out later, at any time. Nothing here relies on when something
-//! happens, only on what one document says:
+//! A standalone server has no transactions, so a record and its hour's roll-up cannot be written together,
+//! and an operation that was given up may still be carried out later, at any time. Nothing here relies on
+//! when something happens, only on what one document says:
 //!
-//! 1. **A record is inserted with the field `unfolded`**, its hour: being there and not being part of the roll-up are one
-//!    atomic fact. The hours in that (sparse) index are *fresh*.
-//! 2. **An hour is one document** (`usage_hours`): its rows, replaced as a whole, and a version. `roll_up` reads the
-//!    version, lists the ids that are `unfolded`, counts *all* records of the hour, and writes the sums only if the version
-//!    is still the same. Only then it takes the field off those ids. A record that came meanwhile keeps its field, and its
-//!    hour stays fresh. Of two that roll up the same hour, the slower one's write finds another version and does nothing;
-//!    a write that arrives late finds either another version, or an hour in which nobody has taken fields off since.
-//! 3. **Who asks** first lists the fresh hours, counts these from their records, and takes all others from their documents.
-//!    Each hour comes from one place only, so nothing is counted twice; an hour that was not fresh was complete when its
-//!    document was read. The current hour is always fresh.
-//! 4. **Purging** moves what records have used to the `base` of their hour, which is added to what is counted: one write
-//!    (upon the version) adds their sums to the base and names their ids as `purging`; from then on whoever counts passes
-//!    these ids over. Then the records are stripped, then the ids are struck from the hour. Only records that are part of
-//!    the roll-up are purged. Each step can be repeated, and whoever finds the ids named goes on with it. Who counts a
-//!    fresh hour looks at its version before and after, and starts again if it was purged in between.
-//! 5. **A purged record leaves its `_id`** for a day (a TTL index removes it), so a batch that is shipped again is still
-//!    recognised. Later than that, it would be counted again.
+//! 1. **A record is inserted with the field `unfolded`**, its hour: being there and not being part of the
+//!    roll-up are one atomic fact. The hours in that (sparse) index are *fresh*.
+//! 2. **An hour is one document** (`usage_hours`): its rows, replaced as a whole, and a version. `roll_up`
+//!    reads the version, lists the ids that are `unfolded`, counts *all* records of the hour, and writes the
+//!    sums only if the version is still the same. Only then it takes the field off those ids. A record that
+//!    came meanwhile keeps its field, and its hour stays fresh. Of two that roll up the same hour, the slower
+//!    one's write finds another version and does nothing; a write that arrives late finds either another
+//!    version, or an hour in which nobody has taken fields off since.
+//! 3. **Who asks** first lists the fresh hours, counts these from their records, and takes all others from
+//!    their documents. Each hour comes from one place only, so nothing is counted twice; an hour that was not
+//!    fresh was complete when its document was read. The current hour is always fresh.
+//! 4. **Purging** moves what records have used to the `base` of their hour, which is added to what is
+//!    counted: one write (upon the version) adds their sums to the base and names their ids as `purging`;
+//!    from then on whoever counts passes these ids over. Then the records are stripped, then the ids are
+//!    struck from the hour. Only records that are part of the roll-up are purged. Each step can be repeated,
+//!    and whoever finds the ids named goes on with it. Who counts a fresh hour looks at its version before
+//!    and after, and starts again if it was purged in between.
+//! 5. **A purged record leaves its `_id`** for a day (a TTL index removes it), so a batch that is shipped
+//!    again is still recognised. Later than that, it would be counted again.
 //!
-//! A duplicate is refused by the `_id` index and changes nothing. Reads of one answer go through one causally consistent
-//! session, so on a replica set the order above holds across a change of primary.
+//! A duplicate is refused by the `_id` index and changes nothing. Reads of one answer go through one causally
+//! consistent session, so on a replica set the order above holds across a change of primary.
 
 mod apps;
 mod connection;
@@ -82,8 +86,8 @@ struct Inner {
     me: Uuid,
 }
 
-/// A store in that database, which need not be reachable yet. [`StoreError::Invalid`] if the address or the name is
-/// malformed. The address is a secret: it appears neither in errors nor in `Debug`.
+/// A store in that database, which need not be reachable yet. [`StoreError::Invalid`] if the address or the
+/// name is malformed. The address is a secret: it appears neither in errors nor in `Debug`.
 ///
 /// Call it on the runtime that the store is used on; it leaves a task there that makes the indexes.
 pub async fn connect_mongodb(uri: &str, database: &str) -> Result<MongoStore, StoreError> {

@@ -1,4 +1,5 @@
-//! Retention in MongoDB: how a record goes without its usage going; why that is exact is written in [`super`].
+//! Retention in MongoDB: how a record goes without its usage going; why that is exact is written in
+//! [`super`].
 
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
@@ -104,7 +105,8 @@ async fn slice(
         "base": rows_of(&base),
         "purging": ids.iter().copied().map(uuid_value).collect::<Vec<_>>(),
     };
-    // From here on these records count as base and no longer as records, whoever looks and whatever happens to us.
+    // From here on these records count as base and no longer as records, whoever looks and whatever happens
+    // to us.
     if !hours::write(connection, session, hour, Some(version), fields).await? {
         return Ok(0);
     }
@@ -140,7 +142,8 @@ async fn choose(
         .collect()
 }
 
-// Read from the bare fields as the server's own sums do, so that a record of a newer version does not stop retention.
+// Read from the bare fields as the server's own sums do, so that a record of a newer version does not stop
+// retention.
 fn tally_of(hour: i64, document: &Document) -> Result<Tally, StoreError> {
     use super::documents::{integer, maybe_text, text};
     let tokens = |field: &str| if document.contains_key(field) { integer(document, field) } else { Ok(0) };

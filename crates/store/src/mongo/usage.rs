@@ -19,7 +19,8 @@ pub(super) async fn query(
 ) -> Result<Vec<UsageRow>, StoreError> {
     let mut session = connection.session().await?;
     for _ in 0..ATTEMPTS {
-        // First which hours are not up to date: what leaves this list later is in its roll-up by the time that is read.
+        // First which hours are not up to date: what leaves this list later is in its roll-up by the time
+        // that is read.
         let range = doc! { "$gte": span.first, "$lt": span.end };
         let fresh = unfolded_hours(connection, &mut session, range).await?;
         let Some(mut found) = from_records(connection, &mut session, &fresh).await? else { continue };
@@ -58,8 +59,8 @@ async fn from_roll_ups(
     tallies(connection, session, collection, pipeline).await
 }
 
-/// The usage of those hours from their records and what purged records had used; none if one of them was written
-/// meanwhile, so that a record may have moved from here to there unseen.
+/// The usage of those hours from their records and what purged records had used; none if one of them was
+/// written meanwhile, so that a record may have moved from here to there unseen.
 async fn from_records(
     connection: &Connection,
     session: &mut ClientSession,

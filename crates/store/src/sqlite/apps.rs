@@ -176,8 +176,8 @@ fn insert_keys(transaction: &Transaction<'_>, id: &str, keys: &[AppKey]) -> Resu
     Ok(())
 }
 
-/// The revision of the change that this transaction makes. SQLite lets one transaction write at a time, so revisions
-/// become visible in their order and none of them late.
+/// The revision of the change that this transaction makes. SQLite lets one transaction write at a time, so
+/// revisions become visible in their order and none of them late.
 fn next_revision(transaction: &Transaction<'_>) -> Result<i64, StoreError> {
     transaction
         .query_row("UPDATE store SET revision = revision + 1 RETURNING revision", [], |row| row.get(0))

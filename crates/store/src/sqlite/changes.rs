@@ -1,8 +1,8 @@
 //! What has changed among the apps of a SQLite database, by its revision.
 //!
-//! Every change takes the next revision inside of its own transaction, and SQLite commits one writing transaction after
-//! the other. So whoever reads revision *n* sees every change up to *n*, and only those: the mark is exact, across
-//! processes too.
+//! Every change takes the next revision inside of its own transaction, and SQLite commits one writing
+//! transaction after the other. So whoever reads revision *n* sees every change up to *n*, and only those:
+//! the mark is exact, across processes too.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};

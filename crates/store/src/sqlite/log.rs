@@ -13,11 +13,12 @@ use crate::times::{micros, micros_up};
 use crate::usage::{Counts, Group, hour_of};
 use crate::{Appended, LogQuery, Page, Rejected, StoreError, check};
 
-/// How many records one transaction inserts: enough to share the cost of a commit, few enough to hold nobody up.
+/// How many records one transaction inserts: enough to share the cost of a commit, few enough to hold nobody
+/// up.
 pub(super) const BATCH: usize = 500;
 
-/// Inserts one batch and counts its usage in the same transaction. `start` is the place of its first record in the slice
-/// that the caller gave.
+/// Inserts one batch and counts its usage in the same transaction. `start` is the place of its first record
+/// in the slice that the caller gave.
 pub(super) fn append(
     connection: &mut Connection,
     records: &[Record],

@@ -1,13 +1,14 @@
 //! The embedded store: one SQLite file, which needs no server.
 //!
-//! - **Threads.** One thread writes, three read; callers hand them jobs through bounded queues (`worker`). A query that
-//!   runs longer than 5 s is ended, a caller waits 10 s at most.
-//! - **Durability.** Write-ahead log with `synchronous = NORMAL`: a crash of the gateway loses nothing; a power cut may
-//!   lose the last transactions, never the file. Records are kept in the gateway's journal until they are stored; whoever
-//!   needs more than that runs MongoDB.
-//! - **Files.** The folder and the file are made when missing, for the owner only (0700, 0600). `-wal` and `-shm`
-//!   lie beside it and belong to it. The file must be on a local disk: SQLite's locks need one.
-//! - **Sharing.** Several processes on one machine may open the same file; they wait for one another up to 5 s.
+//! - **Threads.** One thread writes, three read; callers hand them jobs through bounded queues (`worker`). A
+//!   query that runs longer than 5 s is ended, a caller waits 10 s at most.
+//! - **Durability.** Write-ahead log with `synchronous = NORMAL`: a crash of the gateway loses nothing; a
+//!   power cut may lose the last transactions, never the file. Records are kept in the gateway's journal
+//!   until they are stored; whoever needs more than that runs MongoDB.
+//! - **Files.** The folder and the file are made when missing, for the owner only (0700, 0600). `-wal` and
+//!   `-shm` lie beside it and belong to it. The file must be on a local disk: SQLite's locks need one.
+//! - **Sharing.** Several processes on one machine may open the same file; they wait for one another up to 5
+//!   s.
 //! - **Usage** is counted in the transaction that inserts the records. Nothing can come between the two.
 
 mod apps;
@@ -43,7 +44,8 @@ pub struct SqliteStore {
     readers: Arc<Workers>,
 }
 
-/// Opens the database of that path, made when missing. [`StoreError::Invalid`] if it is not ours or of a newer version.
+/// Opens the database of that path, made when missing. [`StoreError::Invalid`] if it is not ours or of a
+/// newer version.
 pub async fn open_sqlite(path: impl Into<PathBuf>) -> Result<SqliteStore, StoreError> {
     let path = path.into();
     // Opening may wait for another process and for a migration: not on a thread of the runtime.
@@ -176,7 +178,8 @@ impl LogStore for SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn ping(&self) -> Result<(), StoreError> {
-        // Both the writer and a reader have to answer; a transaction that takes the lock shows that writing works.
+        // Both the writer and a reader have to answer; a transaction that takes the lock shows that writing
+        // works.
         self.writer.write(|connection| write_transaction(connection)?.commit().map_err(failed)).await?;
         self.readers
             .read(|connection| connection.execute_batch("SELECT one FROM store").map_err(failed))

@@ -12,7 +12,8 @@ use crate::StoreError;
 
 /// How long a connection waits for another process.
 const BUSY: Duration = Duration::from_secs(5);
-/// Prepared statements that a connection keeps; the filters of the log alone combine to more than the default of 16.
+/// Prepared statements that a connection keeps; the filters of the log alone combine to more than the default
+/// of 16.
 const STATEMENTS: usize = 64;
 
 /// The connection that writes: makes the file when it is missing and brings its schema up to date.

@@ -13,7 +13,8 @@ pub(super) const SLICE: u64 = 500;
 /// How long a purged id stays known.
 const IDS_ARE_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
-/// Removes the oldest records before that time, at most `max`; their ids stay known, their usage is counted already.
+/// Removes the oldest records before that time, at most `max`; their ids stay known, their usage is counted
+/// already.
 pub(super) fn records(connection: &mut Connection, before: Timestamp, max: u64) -> Result<u64, StoreError> {
     let transaction = write_transaction(connection)?;
     let oldest = "SELECT id FROM records WHERE time < ?1 ORDER BY time, id LIMIT ?2";

@@ -48,8 +48,8 @@ pub(super) fn query(
     query: &UsageQuery,
     span: Span,
 ) -> Result<Vec<UsageRow>, StoreError> {
-    // The steps are summed here; starts and names are settled where both stores do it. Hours before 1970, for which
-    // this division would round the wrong way, are left as they are.
+    // The steps are summed here; starts and names are settled where both stores do it. Hours before 1970, for
+    // which this division would round the wrong way, are left as they are.
     let mut statement = connection
         .prepare_cached(
             "SELECT max(hour), app_id, org_name, model, sum(requests), sum(errors), sum(prompt_tokens),

@@ -1,7 +1,7 @@
 //! Threads that own the connections to the database: a caller sends a job and waits for its answer.
 //!
-//! SQLite blocks, so no connection is ever touched on a thread of the async runtime. A caller that goes away loses only
-//! the answer: a job that has begun ends as it would have, inside of its transaction.
+//! SQLite blocks, so no connection is ever touched on a thread of the async runtime. A caller that goes away
+//! loses only the answer: a job that has begun ends as it would have, inside of its transaction.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};

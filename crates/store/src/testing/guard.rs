@@ -1,8 +1,9 @@
 //! A shell between the tests and their server: when the tests end, in whatever way, so does the server.
 //!
-//! The shell reads from a pipe whose other end only the test process holds. A panic, `abort`, a kill from outside: the
-//! kernel closes that end, the shell reads the end of the file, kills the server and removes its data. (`PR_SET_PDEATHSIG`
-//! would fire when the *thread* ends that started the server, and static values are never dropped.)
+//! The shell reads from a pipe whose other end only the test process holds. A panic, `abort`, a kill from
+//! outside: the kernel closes that end, the shell reads the end of the file, kills the server and removes its
+//! data. (`PR_SET_PDEATHSIG` would fire when the *thread* ends that started the server, and static values are
+//! never dropped.)
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;

@@ -1,11 +1,11 @@
 //! A real MongoDB server for tests, of this crate and of the gateway (feature `testing`).
 //!
-//! [`mongodb`] is one server for the whole test process, [`MongoServer::start_own`] one that a test may stop, stall or
-//! start again. A server never outlives the process that started it, however that ends: see `guard`. Each test
-//! takes a database of its own from [`MongoServer::database`].
+//! [`mongodb()`] is one server for the whole test process, [`MongoServer::start_own`] one that a test may
+//! stop, stall or start again. A server never outlives the process that started it, however that ends: see
+//! `guard`. Each test takes a database of its own from [`MongoServer::database`].
 //!
-//! With `TEST_MONGODB_URI` set, the shared server is that one. Else `mongod` is the one of `TEST_MONGOD`, or the one that
-//! `scripts/test-tools` has installed. A missing server is a failure that says so.
+//! With `TEST_MONGODB_URI` set, the shared server is that one. Else `mongod` is the one of `TEST_MONGOD`, or
+//! the one that `scripts/test-tools` has installed. A missing server is a failure that says so.
 
 mod guard;
 

@@ -11,7 +11,8 @@ pub mod racing;
 pub mod rotation;
 pub mod usage;
 
-/// Makes a `#[tokio::test]` of each test of the suite; `$open` is an async function that gives a new `Fixture`.
+/// Makes a `#[tokio::test]` of each test of the suite; `$open` is an async function that gives a new
+/// `Fixture`.
 #[macro_export]
 macro_rules! store_suite {
     ($open:path) => {
