@@ -42,7 +42,9 @@ pub struct ResponseBody<B> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Streaming,
-    /// The client has been told of the break; its connection ends without the end of the body.
+    /// An event has told the client of the break, and must reach it.
+    Told,
+    /// The connection ends without the end of the body.
     Broken,
     Done,
 }
@@ -114,6 +116,12 @@ where
         loop {
             let upstream = match (self.state, &mut self.upstream) {
                 (State::Streaming, Some(upstream)) => upstream,
+                (State::Told, _) => {
+                    // The server gives up what it has not flushed when a body fails, and it flushes when one waits.
+                    self.state = State::Broken;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 (State::Broken, _) => {
                     self.state = State::Done;
                     return Poll::Ready(Some(Err(BrokenOff)));
@@ -207,7 +215,7 @@ where
         if !self.reader.is_stream() {
             return Poll::Ready(Some(Err(BrokenOff)));
         }
-        self.state = State::Broken;
+        self.state = State::Told;
         let mut out = BytesMut::from(held);
         if held.last().map_or(self.ends_in_line, |last| *last != b'\n') {
             out.put_slice(b"\n\n");
