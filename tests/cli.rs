@@ -153,7 +153,9 @@ fn the_demo_serves_what_it_prints_and_ends_when_told() {
     while !text.contains("Ctrl-C") {
         assert!(said.read_line(&mut text).unwrap() > 0, "the demo ended: {text}");
     }
-    let after = |label: &str| text.lines().find_map(|line| Some(line.split_once(label)?.1.trim().to_owned())).unwrap();
+    let after = |label: &str| {
+        text.lines().find_map(|line| Some(line.split_once(label)?.1.trim().to_owned())).unwrap()
+    };
     let key = after("API key");
     let address = after("base URL for OpenAI clients").replace("http://", "").replace("/v1", "");
     let body = r#"{"model":"Qwen3-32B","messages":[{"role":"user","content":"hi"}],"max_tokens":2}"#;

@@ -221,7 +221,9 @@ impl Exchange {
         let Self { watchers, facts, .. } = self;
         facts.status = Some(head.status);
         let kind = head.headers.get(header::CONTENT_TYPE);
-        if self.wants == Wants::Events && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
+        if self.wants == Wants::Events
+            && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+        {
             self.events = Some(Box::default());
         }
         watchers.iter_mut().rev().for_each(|watcher| watcher.on_head(head, facts));

@@ -45,11 +45,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         let simulator = Simulator::start(options(args))
             .await
             .with_context(|| format!("cannot serve on {}", args.listen))?;
-        complain(&format!(
-            "a simulated vLLM serves {} on http://{}",
-            args.models.join(", "),
-            simulator.addr
-        ));
+        complain(&format!("a simulated vLLM serves {} on http://{}", args.models.join(", "), simulator.addr));
         tokio::signal::ctrl_c().await?;
         simulator.shutdown().await;
         Ok(())
