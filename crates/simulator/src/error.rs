@@ -63,7 +63,8 @@ impl ApiError {
     pub(crate) fn unknown_model(name: &str, aliases: Option<&[String]>) -> Self {
         let aliases = aliases.map_or(String::new(), |names| format!(" Valid aliases: {}.", names.join(", ")));
         let message = format!("The model `{name}` does not exist.{aliases}");
-        Self { param: Some("model".to_owned()), ..Self::new(404, "NotFoundError", message) }
+        let param = (!aliases.is_empty()).then(|| "model".to_owned());
+        Self { param, ..Self::new(404, "NotFoundError", message) }
     }
 
     /// No stored response of this id.

@@ -50,10 +50,10 @@ impl Replay {
         let form = crate::api::sent_form(cx);
         let same_body = known.iter().filter(|recording| match recording.request.form() {
             Some(fields) => form.as_ref().is_some_and(|sent| {
-                let mut wanted: Vec<_> =
-                    fields.into_iter().filter(|(_, value)| !value.starts_with('@')).collect();
-                wanted.sort();
-                *sent == wanted
+                let wanted = fields
+                    .iter()
+                    .map(|(name, value)| (name, if value.starts_with('@') { "@" } else { value }));
+                wanted.eq(sent.iter().map(|(name, value)| (name, value.as_str())))
             }),
             None => recording.request.body == cx.body,
         });

@@ -67,10 +67,12 @@ impl Form {
         self.parts.iter().find(|part| part.name == name && part.is_file).map(|part| &part.content)
     }
 
-    /// Every field that is no file.
+    /// Every field in its order, files as `@`.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, String)> {
-        let fields = self.parts.iter().filter(|part| !part.is_file);
-        fields.map(|part| (part.name.as_str(), String::from_utf8_lossy(&part.content).into_owned()))
+        self.parts.iter().map(|part| {
+            let text = || String::from_utf8_lossy(&part.content).into_owned();
+            (part.name.as_str(), if part.is_file { "@".to_owned() } else { text() })
+        })
     }
 }
 

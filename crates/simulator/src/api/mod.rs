@@ -117,11 +117,9 @@ async fn dispatch(cx: &Cx<'_>, route: Route, wire: &mut Wire<'_>) -> Handled {
     }
 }
 
-/// The fields of a form that was sent, sorted, without its files; `None` if it is no form.
+/// The fields of a form that was sent, in their order, files as `@`; `None` if it is no form.
 pub(crate) fn sent_form(cx: &Cx<'_>) -> Option<Vec<(String, String)>> {
-    let form = form::Form::read(cx).ok()?;
-    let mut fields: Vec<_> = form.fields().map(|(name, value)| (name.to_owned(), value)).collect();
-    fields.sort();
-    form.file("file").is_some().then_some(()).or((!fields.is_empty()).then_some(()))?;
-    Some(fields)
+    let fields: Vec<_> =
+        form::Form::read(cx).ok()?.fields().map(|(name, value)| (name.to_owned(), value)).collect();
+    (!fields.is_empty()).then_some(fields)
 }

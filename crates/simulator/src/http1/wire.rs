@@ -72,8 +72,10 @@ impl<'s> Wire<'s> {
         if self.head_only {
             return self.flush().await;
         }
-        // Without events to count, a fault "after k events" strikes in the middle of the body.
-        if let Some((_, after)) = self.plan.after.filter(|_| !self.tripped) {
+        // Without events to count, a fault "after k events" strikes in the middle of the body. An error or an abort
+        // is an answer of its own, and this is it.
+        let breaks = |after: After| !self.tripped && !matches!(after, After::Error | After::Abort);
+        if let Some((_, after)) = self.plan.after.filter(|(_, after)| breaks(*after)) {
             self.tripped = true;
             self.out.extend_from_slice(&answer.body[..answer.body.len() / 2]);
             return Err(Interrupt::Trip(after));
