@@ -173,3 +173,37 @@ fn the_demo_serves_what_it_prints_and_ends_when_told() {
     assert!(Command::new("kill").args(["-TERM", &demo.id().to_string()]).status().unwrap().success());
     assert_eq!(demo.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn sighup_reloads_and_sigterm_ends_in_order() {
+    let folder = changed("0.0.0.0:8080", "127.0.0.1:0");
+    let file = folder.path().join("gateway.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("127.0.0.1:8081", "127.0.0.1:0")).unwrap();
+    let mut gateway = Command::new(env!("CARGO_BIN_EXE_vllm-gateway"))
+        .args(["--log-format", "json", "-c"])
+        .arg(&file)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(gateway.stderr.take().unwrap());
+    let mut wait_for = |word: &str| {
+        let mut line = String::new();
+        while !line.contains(word) {
+            line.clear();
+            assert!(said.read_line(&mut line).unwrap() > 0, "it ended before it said `{word}`");
+        }
+    };
+    let id = gateway.id().to_string();
+    let tell = |signal: &str| assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    wait_for("\"serving\"");
+    // The file is the same, so it is the signal that is heard, not the watch on the file.
+    tell("-HUP");
+    wait_for("configuration reloaded");
+    tell("-TERM");
+    wait_for("\"done\"");
+    assert_eq!(gateway.wait().unwrap().code(), Some(0));
+}

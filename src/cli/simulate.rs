@@ -11,7 +11,7 @@ use super::{Failure, complain, runtime};
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Where it is served.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = address)]
     listen: SocketAddr,
     /// A model that it serves; may be given several times. The first is the name in its answers.
     #[arg(long = "model", value_name = "NAME", default_value = "Qwen3-32B")]
@@ -37,6 +37,13 @@ pub(super) struct Args {
     /// Requests that may wait; more are refused with 503.
     #[arg(long, value_name = "N")]
     max_num_queued_reqs: Option<usize>,
+}
+
+/// `localhost` is the one name that is known without asking.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let address = numeric.as_deref().unwrap_or(text).parse();
+    address.map_err(|_| "write an address and a port, like 127.0.0.1:8000".to_owned())
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {

@@ -36,6 +36,10 @@ pub(crate) struct DataPlane {
 #[async_trait]
 impl Handler for DataPlane {
     async fn handle(&self, req: &mut Request, _: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
+        if res.status_code.is_some() {
+            // A browser's preflight, which the CORS hoop has answered.
+            return;
+        }
         let body = req.take_body();
         let peer =
             req.remote_addr().clone().into_std().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |addr| addr.ip());
@@ -185,7 +189,7 @@ fn request_id(headers: &HeaderMap) -> String {
 
 fn write_head(head: Head, res: &mut Response) {
     res.status_code = Some(head.status);
-    *res.headers_mut() = head.headers;
+    res.headers_mut().extend(head.headers);
 }
 
 fn write_reply(reply: Reply, res: &mut Response) {

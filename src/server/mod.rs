@@ -10,7 +10,7 @@ pub(crate) use control::GatewayControl;
 pub(crate) use data::DataPlane;
 pub(crate) use listener::{Bound, Serving, bind, serve};
 
-use salvo::cors::{AllowOrigin, Cors, CorsHandler};
+use salvo::cors::{AllowOrigin, CallNext, Cors, CorsHandler};
 use vllm_gateway_config::CorsOptions;
 
 /// Lets the pages of these origins call the data plane from a browser.
@@ -21,7 +21,7 @@ pub(crate) fn cors(options: &CorsOptions) -> CorsHandler {
     } else {
         AllowOrigin::list(options.origins.iter().filter_map(|origin| origin.parse().ok()))
     };
-    Cors::new()
+    let cors = Cors::new()
         .allow_origin(origins)
         .allow_methods(vec![http::Method::GET, http::Method::POST])
         .allow_headers(vec![
@@ -32,6 +32,7 @@ pub(crate) fn cors(options: &CorsOptions) -> CorsHandler {
             "anthropic-version",
         ])
         .expose_headers(vec!["x-request-id", "retry-after"])
-        .max_age(600)
-        .into_handler()
+        .max_age(600);
+    // It answers a preflight and leaves the rest to the data plane, which has no word for OPTIONS.
+    CorsHandler::new(cors, CallNext::After)
 }

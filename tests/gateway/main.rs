@@ -8,4 +8,6 @@ mod life;
 mod main_job;
 mod models;
 mod recordings;
+mod settings;
 mod support;
+mod usage;
