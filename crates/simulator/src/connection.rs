@@ -23,6 +23,10 @@ use crate::shared::{Load, OpenConnection, Shared};
 /// Serves a connection to its end.
 pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, open: OpenConnection) {
     let mut hang_ups = shared.hang_ups.subscribe();
+    if shared.is_stopping() {
+        // Accepted in the last moment: the signal was given before anybody here listened for it.
+        return;
+    }
     let mut connection =
         Connection { shared: &shared, socket: &socket, inbox: Inbox::default(), number: open.number };
     tokio::select! {

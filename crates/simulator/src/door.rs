@@ -94,7 +94,9 @@ fn meet(shared: &Arc<Shared>, socket: TcpStream, door: Door) {
         Door::Stall => {
             let mut hang_ups = shared.hang_ups.subscribe();
             tokio::spawn(async move {
-                let _ = hang_ups.changed().await;
+                if !shared.is_stopping() {
+                    let _ = hang_ups.changed().await;
+                }
                 drop((socket, open));
             });
         }

@@ -157,3 +157,46 @@ async fn hanging_up_and_shutting_down_are_told_from_leaving() {
         assert_eq!(all_ended(&simulator).await, End::HungUp);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_that_come_and_leave_every_token_is_in_the_ledger() {
+    let simulator = paced(Duration::from_millis(1)).await;
+    simulator.set_max_num_seqs(40);
+    let mut clients = Vec::new();
+    for number in 0..200_usize {
+        let simulator = simulator.clone();
+        clients.push(tokio::spawn(async move {
+            let mut client = Client::connect(&simulator).await;
+            let stream = number % 3 != 0;
+            client
+                .post("/v1/chat/completions", &chat(&format!(r#","max_tokens":30,"n":2,"stream":{stream}"#)))
+                .await;
+            match number % 4 {
+                // Some leave while they wait, some in the middle, the others stay to the end.
+                0 => drop(client),
+                1 if stream => client.until_events(7).await.unwrap(),
+                _ => assert_eq!(client.answer().await.unwrap().status, 200),
+            }
+        }));
+    }
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert!(simulator.wait_for(PATIENCE, |simulator| simulator.active() == 0).await);
+    assert_eq!((simulator.running(), simulator.waiting()), (0, 0));
+    let ledger = simulator.ledger();
+    let total: usize = ledger.iter().map(|generation| generation.completion_tokens).sum();
+    assert_eq!(total, simulator.generated_tokens());
+    for generation in &ledger {
+        match generation.ended.as_ref().unwrap().0 {
+            End::Finished("length") => assert_eq!(generation.completion_tokens, 60),
+            End::ClientLeft => assert!(generation.completion_tokens < 60),
+            ref other => panic!("{other:?}"),
+        }
+    }
+    assert!(
+        ledger.iter().filter(|generation| generation.ended.as_ref().unwrap().0 == End::ClientLeft).count()
+            > 10
+    );
+    simulator.shutdown().await;
+}

@@ -41,7 +41,7 @@ impl Iterator for Tokens<'_> {
 }
 
 /// How long the piece is that `text` begins with: a space with the word after it, or one character that
-/// belongs to no word. A pieces is bounded, so that a text without spaces does not become one lookup.
+/// belongs to no word. A piece is bounded, so that a text without spaces does not become one lookup.
 fn piece_length(text: &[u8]) -> usize {
     const LONGEST: usize = 24;
     let in_word = |byte: &u8| byte.is_ascii_alphabetic() || *byte >= 0x80;
