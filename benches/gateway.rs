@@ -29,6 +29,7 @@ fn main() {
 }
 
 async fn measure() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::TempDir::new().unwrap();
     let (vllm, data, admin) = (free_port(), free_port(), free_port());
     let mut simulate = Command::new(PROGRAM);

@@ -135,8 +135,16 @@ impl AnswerReader {
             Form::Whole(reader) => (reader.usage(), TokenSource::Usage),
             Form::Known(usage) => (*usage, TokenSource::Usage),
         };
-        usage.map_or_else(Tokens::default, |usage| Tokens { usage, source })
+        usage.filter(is_believable).map_or_else(Tokens::default, |usage| Tokens { usage, source })
     }
+}
+
+/// Counts beyond this are no counts, and no store need be able to add them up.
+const MOST: u64 = 1 << 40;
+
+fn is_believable(usage: &Usage) -> bool {
+    let counts = [usage.prompt, usage.completion, usage.total, usage.cached, usage.reasoning];
+    counts.into_iter().flatten().all(|count| count < MOST)
 }
 
 fn stream_tokens(reader: &StreamReader, kind: Kind) -> (Option<Usage>, TokenSource) {
@@ -151,7 +159,7 @@ fn stream_tokens(reader: &StreamReader, kind: Kind) -> (Option<Usage>, TokenSour
                 return (None, TokenSource::None);
             }
             let begun = begun.unwrap_or_default();
-            let total = begun.prompt.map(|prompt| prompt + events);
+            let total = begun.prompt.map(|prompt| prompt.saturating_add(events));
             (Some(Usage { completion: Some(events), total, ..begun }), TokenSource::Estimated)
         }
     }

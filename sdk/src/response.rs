@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::Stream;
 use http_body::Body;
 use tokio::time::Sleep;
@@ -174,7 +174,7 @@ where
     fn upstream_ended(&mut self) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         let mut held = self.reader.finish();
         if self.reader.needs_terminator() && !self.reader.saw_terminator() {
-            return self.break_off_after(&held, &Break::EARLY);
+            return self.break_off(&Break::EARLY);
         }
         self.complete();
         self.close();
@@ -196,13 +196,11 @@ where
         self.ex.end(if broke { Outcome::UpstreamBroke } else { Outcome::Finished });
     }
 
-    fn break_off(&mut self, reason: &Break) -> Poll<Option<Result<Bytes, BrokenOff>>> {
-        let held = self.reader.finish();
-        self.break_off_after(&held, reason)
-    }
-
     /// Ends a body that cannot be whole: a stream is told by an event, then the connection breaks.
-    fn break_off_after(&mut self, held: &[u8], reason: &Break) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+    ///
+    /// What was held of an event that never ended is let go. Where the beginning of one is out already, nothing
+    /// may follow it: an end of line could make it look whole, and be it `[DONE]`, the stream finished.
+    fn break_off(&mut self, reason: &Break) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         self.close();
         if self.ex.has_ended() {
             // The terminator was out already: what came after it matters to nobody.
@@ -212,17 +210,12 @@ where
         self.ex.count(self.reader.tokens());
         self.ex.last();
         self.ex.end(reason.outcome);
-        if !self.reader.is_stream() {
+        if !self.reader.is_stream() || self.ends_in_line {
             return Poll::Ready(Some(Err(BrokenOff)));
         }
         self.state = State::Told;
-        let mut out = BytesMut::from(held);
-        if held.last().map_or(self.ends_in_line, |last| *last != b'\n') {
-            out.put_slice(b"\n\n");
-        }
         let error = Error::new(http::StatusCode::BAD_GATEWAY, reason.code, reason.message);
-        out.put_slice(error_event(&error, self.ex.route().api, self.ex.route().answer).as_bytes());
-        let mut out = out.freeze();
+        let mut out = Bytes::from(error_event(&error, self.ex.route().api, self.ex.route().answer));
         self.ex.chunk(&mut out);
         Poll::Ready(Some(Ok(out)))
     }

@@ -70,6 +70,7 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
             Ok(Ok(response)) => {
                 endpoint.reached();
                 metrics::attempt(upstream, endpoint, response.status().as_u16());
+                usable(&response)?;
                 let endpoint = Arc::clone(endpoint);
                 return Ok(Taken { response, endpoint, lease, hide: plan.hide, choices: plan.choices });
             }
@@ -106,6 +107,18 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
         if refused { vllm_gateway_sdk::Outcome::UpstreamError } else { vllm_gateway_sdk::Outcome::Replied };
     let message = "no server for this model can be reached at the moment";
     Err(Error::unavailable("no_healthy_endpoint", message).retry_after(5).outcome(outcome))
+}
+
+/// Refuses what no client could use: an upgrade or redirect that leads nowhere here, a body that was encoded unasked.
+fn usable(response: &Response) -> Result<(), Error> {
+    if !matches!(response.status().as_u16(), 200..=299 | 400..=599) {
+        return Err(Error::upstream("the upstream answered with a status that makes no sense here"));
+    }
+    let encoding = response.headers().get(http::header::CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Error::upstream("the upstream compressed its answer, which it was not asked to"));
+    }
+    Ok(())
 }
 
 fn request(ex: &Exchange, upstream: &Upstream, endpoint: &Endpoint, plan: &Plan) -> Result<Request, Error> {

@@ -2,10 +2,13 @@
 
 use http::{
     HeaderMap, HeaderValue, Method, Uri,
-    header::{CONTENT_ENCODING, HOST, TRANSFER_ENCODING},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, TRANSFER_ENCODING},
     request::Parts,
 };
 use vllm_gateway_sdk::Error;
+
+/// The most that all headers may take together, in bytes.
+const MAX_HEADERS: usize = 32 * 1024;
 
 /// Refuses what two readers could understand differently.
 pub(super) fn check(head: &Parts) -> Result<(), Error> {
@@ -45,6 +48,18 @@ fn has_percent(path: &str) -> bool {
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if size > MAX_HEADERS {
+        let message = "the headers are larger than 32 KiB together";
+        return Err(Error::new(
+            http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "headers_too_large",
+            message,
+        ));
+    }
+    if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+        return Err(Error::invalid("the Content-Type header came more than once"));
+    }
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next().map(HeaderValue::as_bytes);
     if hosts.next().is_some() || !host.is_some_and(is_host) {

@@ -174,7 +174,16 @@ async fn requests_that_are_badly_framed_are_refused() {
 #[tokio::test]
 async fn what_looks_like_a_key_is_masked_in_the_record() {
     let stage = stage().await;
-    let answer = stage.chat(json!({"model": stage.key})).await;
+    let answer = stage.chat(json!({"model": format!("xx{}", stage.key)})).await;
     let record = stage.record(&request_id(&answer)).await;
-    assert_eq!(record["model"], "sk-***");
+    assert_eq!(record["model"], "xxsk-***");
+}
+
+#[tokio::test]
+async fn heads_that_are_too_large_and_doubled_content_types_are_refused() {
+    let stage = stage().await;
+    let large = stage.post("/v1/chat/completions", &chat(json!({}))).header("x-large", "a".repeat(40_000));
+    assert_eq!(large.send().await.unwrap().status(), 431);
+    let doubled = stage.post("/v1/chat/completions", &chat(json!({}))).header("content-type", "text/plain");
+    assert_eq!(doubled.send().await.unwrap().status(), 400);
 }
