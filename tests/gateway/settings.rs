@@ -28,9 +28,9 @@ async fn the_main_job_works_on_mongodb() {
 #[tokio::test]
 async fn tls_is_spoken_where_it_is_asked_for() {
     let tls = format!("{}/tests/tls", env!("CARGO_MANIFEST_DIR"));
-    let mut setup = Setup::default();
-    setup.server = format!("tls = {{ cert = \"{tls}/cert.pem\", key = \"{tls}/key.pem\" }}");
-    let stage = setup.start().await;
+    let stage = Setup::server(&format!("tls = {{ cert = \"{tls}/cert.pem\", key = \"{tls}/key.pem\" }}"))
+        .start()
+        .await;
     let ca = Certificate::from_pem(&std::fs::read(format!("{tls}/cert.pem")).unwrap()).unwrap();
     let client = Client::builder().no_proxy().tls_certs_only([ca]).build().unwrap();
     let url = format!("https://localhost:{}/v1/models", stage.gateway.data_address().port());
@@ -41,9 +41,7 @@ async fn tls_is_spoken_where_it_is_asked_for() {
 #[tokio::test]
 async fn a_forwarded_address_counts_only_from_a_trusted_proxy() {
     for (trusted, expected) in [("trusted_proxies = [\"127.0.0.0/8\"]", "203.0.113.7"), ("", "127.0.0.1")] {
-        let mut setup = Setup::default();
-        setup.server = trusted.into();
-        let stage = setup.start().await;
+        let stage = Setup::server(trusted).start().await;
         let request = stage.post("/v1/chat/completions", &chat(json!({})));
         let answer = request.header("x-forwarded-for", "198.51.100.1, 203.0.113.7").send().await.unwrap();
         let record = stage.record(&request_id(&answer)).await;
@@ -86,9 +84,7 @@ endpoints = [{{ url = "{{vllm}}" }}]
 
 #[tokio::test]
 async fn browsers_of_the_listed_origins_may_call() {
-    let mut setup = Setup::default();
-    setup.server = "cors = { origins = [\"https://app.example\"] }".into();
-    let stage = setup.start().await;
+    let stage = Setup::server("cors = { origins = [\"https://app.example\"] }").start().await;
     let preflight = |origin: &str| {
         let request = stage.client.request(reqwest::Method::OPTIONS, stage.url("/v1/chat/completions"));
         request.header("origin", origin).header("access-control-request-method", "POST").send()

@@ -82,6 +82,10 @@ impl Setup {
         Self { vllm, ..Self::default() }
     }
 
+    pub(crate) fn server(server: &str) -> Self {
+        Self { server: server.into(), ..Self::default() }
+    }
+
     pub(crate) fn rest(rest: &str) -> Self {
         Self { rest: rest.into(), ..Self::default() }
     }
