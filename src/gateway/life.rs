@@ -6,8 +6,11 @@ use tokio::{task::JoinSet, time::Instant};
 use vllm_gateway_directory::{Directory, RecordWriter};
 use vllm_gateway_store::Store;
 
-use super::{Current, Drain, Reloader, start::FLUSH};
+use super::{Current, Drain, Reloader};
 use crate::server::Serving;
+
+/// How long records may take to reach the store at the end.
+const FLUSH: Duration = Duration::from_secs(10);
 
 /// What a gateway consists of.
 pub(super) struct Parts {

@@ -170,5 +170,3 @@ fn open(address: SocketAddr) -> anyhow::Result<Bound> {
 /// How old the known apps may become while the store is away, before keys that are not known get 503.
 const STALENESS: Duration = Duration::from_secs(3600);
 
-/// How long records may take to reach the store at the end.
-pub(super) const FLUSH: Duration = Duration::from_secs(10);
