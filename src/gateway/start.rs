@@ -169,4 +169,3 @@ fn open(address: SocketAddr) -> anyhow::Result<Bound> {
 
 /// How old the known apps may become while the store is away, before keys that are not known get 503.
 const STALENESS: Duration = Duration::from_secs(3600);
-
