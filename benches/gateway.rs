@@ -45,6 +45,24 @@ async fn measure() {
         create_app(admin, &std::fs::read_to_string(folder.path().join("data/admin.token")).unwrap()).await;
     println!("memory after start            {:>10} KiB", gateway.memory());
 
+    // First, while no memory lies about that earlier requests have left.
+    let idle = gateway.memory();
+    let open = 500;
+    let mut sockets = Vec::new();
+    for _ in 0..open {
+        let mut socket = TcpStream::connect(data).await.unwrap();
+        // The client does not read on, so the stream stays open for as long as it is measured.
+        socket.write_all(&request(&key, &chat(true, 100_000))).await.unwrap();
+        let mut first = [0; 1024];
+        assert!(socket.read(&mut first).await.unwrap() > 0);
+        sockets.push(socket);
+    }
+    println!(
+        "memory of an open stream      {:>10.1} KiB",
+        gateway.memory().saturating_sub(idle) as f64 / f64::from(open)
+    );
+    drop(sockets);
+
     for clients in [1, 16, 64] {
         let direct = unary(vllm, &key, clients).await;
         let before = gateway.processor_time();
@@ -65,22 +83,6 @@ async fn measure() {
     let events = streams(data, &key, 64, 2_000).await;
     let spent = gateway.processor_time().saturating_sub(before).as_secs_f64();
     println!("64 streams at full speed      {:>10.0} events per CPU second", events as f64 / spent);
-
-    let idle = gateway.memory();
-    let open = 500;
-    let mut sockets = Vec::new();
-    for _ in 0..open {
-        let mut socket = TcpStream::connect(data).await.unwrap();
-        // The client does not read on, so the stream stays open for as long as it is measured.
-        socket.write_all(&request(&key, &chat(true, 100_000))).await.unwrap();
-        let mut first = [0; 1024];
-        assert!(socket.read(&mut first).await.unwrap() > 0);
-        sockets.push(socket);
-    }
-    println!(
-        "memory of an open stream      {:>10.1} KiB",
-        gateway.memory().saturating_sub(idle) as f64 / f64::from(open)
-    );
 }
 
 struct Process(Child);
