@@ -164,3 +164,29 @@ fn stream_tokens(reader: &StreamReader, kind: Kind) -> (Option<Usage>, TokenSour
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens_of(answer: &'static str) -> Tokens {
+        let mut reader = AnswerReader::whole(Answer::Unary, None);
+        reader.push(&Bytes::from_static(answer.as_bytes()));
+        reader.tokens()
+    }
+
+    #[test]
+    fn counts_are_read() {
+        let tokens = tokens_of(r#"{"usage":{"prompt_tokens":3,"total_tokens":5,"completion_tokens":2}}"#);
+        assert_eq!((tokens.usage.prompt, tokens.usage.completion), (Some(3), Some(2)));
+        assert_eq!(tokens.source, TokenSource::Usage);
+    }
+
+    #[test]
+    fn counts_that_cannot_be_are_dropped_and_do_no_harm() {
+        let tokens = tokens_of(
+            r#"{"usage":{"prompt_tokens":9223372036854775808,"total_tokens":1,"completion_tokens":1}}"#,
+        );
+        assert_eq!(tokens, Tokens::default());
+    }
+}

@@ -124,3 +124,32 @@ async fn vllms_own_errors_pass_as_they_are() {
     let record = stage.record(&id).await;
     assert_eq!((&record["outcome"], &record["status"]), (&json!("finished"), &json!(400)));
 }
+
+#[tokio::test]
+async fn an_event_that_was_cut_is_never_completed_by_the_gateway() {
+    let stage = Setup::vllm(slow()).start().await;
+    // The client asked for all of it, so the beginning of the cut event is out already.
+    let all = json!({"include_usage": true, "continuous_usage_stats": true});
+    stage.vllm.inject_once(Fault::CutInside(3));
+    let mut answer = stage.chat(json!({"stream": true, "max_tokens": 50, "stream_options": all})).await;
+    let id = request_id(&answer);
+    let mut text = String::new();
+    let broke = loop {
+        match answer.chunk().await {
+            Ok(Some(chunk)) => text.push_str(&String::from_utf8_lossy(&chunk)),
+            Ok(None) => break false,
+            Err(_) => break true,
+        }
+    };
+    assert!(broke && !text.ends_with('\n'), "{text}");
+    assert_eq!(stage.record(&id).await["outcome"], "upstream_broke");
+}
+
+#[tokio::test]
+async fn an_upstreams_redirect_is_neither_followed_nor_passed() {
+    let stage = stage().await;
+    stage.vllm.inject_once(Fault::Status(302));
+    let answer = stage.chat(json!({})).await;
+    assert_eq!(answer.status(), 502);
+    assert_eq!(stage.record(&request_id(&answer)).await["outcome"], "upstream_error");
+}

@@ -1,5 +1,5 @@
 //! Small plugins under the names of the real ones, so that these tests hold whatever the real ones can.
-#![allow(dead_code)]
+#![allow(dead_code)] // every test binary takes a part of it only
 
 use std::collections::BTreeMap;
 
