@@ -12,6 +12,8 @@ use toml::{
     de::{DeArray, DeValue},
 };
 
+mod words;
+
 /// A value of `gateway.toml` with the places of all its parts, borrowed from the text of the file.
 pub type Value<'t> = Spanned<DeValue<'t>>;
 
@@ -38,19 +40,19 @@ const STAND_IN: Range<usize> = usize::MAX..usize::MAX;
 pub fn decode<T: DeserializeOwned>(value: &Value<'_>) -> (Option<T>, Vec<Problem>) {
     let mut rest = value.clone();
     let mut problems: Vec<Problem> = Vec::new();
-    // Fields that were taken out, with the places of their tables: they are not missing.
+    // Fields that were taken out, or misspelt, with the places of their tables: they are not missing.
     let mut taken: Vec<(Range<usize>, String)> = Vec::new();
     while problems.len() < ENOUGH {
         let error = match attempt::<T>(&rest) {
             Ok(decoded) => return (problems.is_empty().then_some(decoded), problems),
             Err(error) => error,
         };
-        let mut problem = problem(&error);
+        let mut problem = words::problem(&error);
         let mut path = problem.span.as_ref().and_then(|span| path_to(&rest, span)).unwrap_or_default();
         if problem.span == Some(STAND_IN) {
             // Nothing fits in the place of the missing value, so the table that lacks it goes as a whole.
             path.pop();
-        } else if let Some(field) = missing_field(error.message()) {
+        } else if let Some(field) = words::missing_field(error.message()) {
             let table = at(&rest, &path).map(Value::span).unwrap_or_default();
             if !taken.contains(&(table, field.to_owned())) {
                 problems.push(problem);
@@ -63,12 +65,17 @@ pub fn decode<T: DeserializeOwned>(value: &Value<'_>) -> (Option<T>, Vec<Problem
                 path.push(index.to_string());
                 problem.span = at(&rest, &path).map(Value::span);
             }
+            if words::lacks_brackets(&problem.message) {
+                problem.hint = Some(brackets::<T>(&rest, &path, &error));
+            }
             if !problems.contains(&problem) {
                 problems.push(problem);
             }
         }
         if let Some((key, holder)) = path.split_last() {
-            taken.extend(at(&rest, holder).map(|table| (table.span(), key.clone())));
+            let table = at(&rest, holder).map(Value::span).unwrap_or_default();
+            taken.extend(words::meant(error.message()).map(|field| (table.clone(), field.to_owned())));
+            taken.push((table, key.clone()));
         }
         if !take_out(&mut rest, &path) {
             return (None, problems);
@@ -107,6 +114,31 @@ fn element_at_fault<T: DeserializeOwned>(
         if fails(middle) { bad = middle } else { good = middle }
     }
     (bad > 0).then_some(good)
+}
+
+/// How a value that stands alone becomes the array that is wanted; said as it would be written, if that helps.
+fn brackets<T: DeserializeOwned>(value: &Value<'_>, path: &[String], error: &toml::de::Error) -> String {
+    let key = path.last().map_or("…", String::as_str);
+    let usual = || format!("an array stands in brackets: `{key} = […]`");
+    let Some(alone) = at(value, path) else { return usual() };
+    let mut wrapped = value.clone();
+    if let Some(place) = at_mut(&mut wrapped, path) {
+        let mut array = DeArray::new();
+        array.push(alone.clone());
+        *place = Spanned::new(alone.span(), DeValue::Array(array));
+    }
+    if attempt::<T>(&wrapped).is_err_and(|other| other.span() == error.span()) {
+        return usual();
+    }
+    match alone.get_ref() {
+        DeValue::String(text) => format!("write `{key} = [{}]`", toml::Value::from(text.as_ref())),
+        DeValue::Table(_) => {
+            format!(
+                "an array of tables stands in brackets: `{key} = [{{ … }}]`, or has headers in two: `[[…{key}]]`"
+            )
+        }
+        _ => usual(),
+    }
 }
 
 /// The known word that this one was probably meant to be.
@@ -206,68 +238,6 @@ fn stand_in(value: &mut Value<'_>, path: &[String], field: &str) -> bool {
     let DeValue::Table(table) = holder.get_mut() else { return false };
     let nothing = Spanned::new(STAND_IN, DeValue::String(Cow::Borrowed("")));
     table.insert(Spanned::new(STAND_IN, Cow::Owned(field.to_owned())), nothing).is_none()
-}
-
-fn missing_field(message: &str) -> Option<&str> {
-    message.strip_prefix("missing field `")?.strip_suffix('`')
-}
-
-/// Says what serde says, in the words of a TOML file.
-fn problem(error: &toml::de::Error) -> Problem {
-    let message = error.message().trim_end();
-    let (message, mut hint) = unknown(message).unwrap_or_else(|| (plain(message), None));
-    if message.starts_with("expected a string, found integer")
-        || message.starts_with("expected a string, found float")
-    {
-        hint = Some("strings stand in quotes; durations are written \"30s\", sizes \"32MiB\"".to_owned());
-    }
-    Problem { span: error.span(), message, hint }
-}
-
-/// "unknown field `x`, expected `a` or `b`", with a guess at what was meant.
-fn unknown(message: &str) -> Option<(String, Option<String>)> {
-    let (what, rest) = message
-        .strip_prefix("unknown field `")
-        .map(|rest| ("field", rest))
-        .or_else(|| Some(("value", message.strip_prefix("unknown variant `")?)))?;
-    // The last one: the word itself may hold anything.
-    let (word, known) = rest.rsplit_once("`, expected ").or_else(|| rest.rsplit_once("`, there are no "))?;
-    let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
-    let said = format!("unknown {what} `{}`", word.escape_debug());
-    if let Some(meant) = near_miss(word, known.iter().copied()) {
-        return Some((format!("{said}, did you mean `{meant}`?"), None));
-    }
-    let hint = match (known.as_slice(), what) {
-        ([], _) => "nothing can be set here".to_owned(),
-        (known, "field") => format!("known here: {}", known.join(", ")),
-        (known, _) => format!("one of: {}", known.join(", ")),
-    };
-    Some((said, Some(hint)))
-}
-
-/// "invalid type: map, expected u32" in the words of TOML instead of Rust's.
-fn plain(message: &str) -> String {
-    let split = message.strip_prefix("invalid ").and_then(|rest| rest.rsplit_once(", expected "));
-    let Some((found, expected)) = split else { return message.to_owned() };
-    let found = found.strip_prefix("type: ").or_else(|| found.strip_prefix("value: ")).unwrap_or(found);
-    let found = match found {
-        "map" => "a table".to_owned(),
-        "sequence" => "an array".to_owned(),
-        other => other.to_owned(),
-    };
-    let expected = match expected {
-        "a map" => "a table",
-        "a sequence" => "an array",
-        "a boolean" => "true or false",
-        "f32" | "f64" => "a number",
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more, that is not too large",
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number that is not too large",
-        other if other.starts_with("a nonzero ") => "a whole number, 1 or more, that is not too large",
-        other if other.starts_with("struct ") => "a table",
-        other if other.starts_with("enum ") || other.starts_with("string or table") => "a string",
-        other => other,
-    };
-    format!("expected {expected}, found {found}")
 }
 
 #[cfg(test)]

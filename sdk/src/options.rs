@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, path::Path, time::Duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// A length of time, written as `"30s"`, `"500ms"` or `"1h 30m"`.
+/// A length of time, written as `"30s"`, `"500ms"` or `"1h30m"`. The units are `ms`, `s`, `m`, `h` and `d`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DurationText(Duration);
@@ -22,19 +22,46 @@ impl DurationText {
     pub const fn get(self) -> Duration {
         self.0
     }
+
+    /// Reads a length of time, which here may be nothing, as in `"0s"`.
+    pub fn parse(text: &str) -> Result<Duration, String> {
+        milliseconds(text).map(Duration::from_millis).ok_or_else(|| {
+            format!(
+                "`{}` is not a duration; write it with ms, s, m, h or d, like \"30s\", \"500ms\" or \"1h30m\"",
+                text.escape_debug()
+            )
+        })
+    }
+}
+
+/// The units of durations in milliseconds, the largest first. Months and years have no fixed length.
+const UNITS: [(u64, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
+
+/// Numbers with units, the larger unit first, each once.
+fn milliseconds(text: &str) -> Option<u64> {
+    let mut rest = text;
+    let mut units = UNITS.iter();
+    let mut total: u64 = 0;
+    loop {
+        let (number, behind) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+        let (unit, behind) =
+            behind.split_at(behind.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(behind.len()));
+        let (length, _) = units.find(|(_, name)| *name == unit)?;
+        total = number.parse::<u64>().ok()?.checked_mul(*length)?.checked_add(total)?;
+        if behind.is_empty() {
+            return Some(total);
+        }
+        rest = behind;
+    }
 }
 
 impl TryFrom<String> for DurationText {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match humantime::parse_duration(&text) {
-            Ok(Duration::ZERO) => Err("a duration must be longer than nothing".to_owned()),
-            Ok(duration) => Ok(Self(duration)),
-            Err(_) => Err(format!(
-                "`{}` is not a duration; write it like \"30s\", \"500ms\" or \"1h 30m\"",
-                text.escape_debug()
-            )),
+        match Self::parse(&text)? {
+            Duration::ZERO => Err("a duration must be longer than nothing".to_owned()),
+            duration => Ok(Self(duration)),
         }
     }
 }
@@ -47,7 +74,14 @@ impl From<DurationText> for String {
 
 impl fmt::Display for DurationText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
+        let mut rest = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        for (length, name) in UNITS {
+            if rest >= length {
+                write!(f, "{}{name}", rest / length)?;
+                rest %= length;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -65,7 +99,12 @@ impl JsonSchema for DurationText {
         true
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "title": "duration", "examples": ["30s", "500ms", "1h 30m"] })
+        json_schema!({
+            "type": "string",
+            "title": "duration",
+            "pattern": "^([0-9]+(ms|s|m|h|d))+$",
+            "examples": ["30s", "500ms", "1h30m"],
+        })
     }
 }
 
@@ -223,5 +262,63 @@ impl JsonSchema for SecretRef {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "title": "secret", "pattern": "^(env|file):.+", "examples": ["env:NAME", "file:PATH"] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn duration(text: &str) -> Result<DurationText, String> {
+        text.to_owned().try_into()
+    }
+
+    #[test]
+    fn durations_are_read_as_they_are_shown() {
+        for text in ["500ms", "30s", "90d", "1h30m", "1d2h3m4s5ms"] {
+            assert_eq!(duration(text).unwrap().to_string(), text);
+        }
+        assert_eq!(duration("90s").unwrap(), DurationText::seconds(90));
+        assert_eq!(duration("90s").unwrap().to_string(), "1m30s");
+        assert_eq!(duration("0h2m").unwrap().get(), Duration::from_secs(120));
+        assert_eq!(DurationText::parse("0s").unwrap(), Duration::ZERO);
+    }
+
+    #[test]
+    fn units_that_have_no_fixed_length_and_other_spellings_are_refused() {
+        let wrong = [
+            "3 months",
+            "1 year",
+            "1y",
+            "2w",
+            "30 sec",
+            "30sec",
+            "30 s",
+            " 30s",
+            "1h 30m",
+            "30m1h",
+            "1h1h",
+            "30",
+            "s",
+            "",
+            "-1s",
+            "1.5s",
+            "30S",
+            "10us",
+            "1h30",
+            "30s,",
+            "99999999999999999999s",
+            "18446744073709551615d",
+            "３s",
+        ];
+        for text in wrong {
+            let error = duration(text).unwrap_err();
+            assert!(
+                error.contains("with ms, s, m, h or d, like \"30s\", \"500ms\" or \"1h30m\""),
+                "{text}: {error}"
+            );
+        }
+        assert_eq!(duration("0s").unwrap_err(), "a duration must be longer than nothing");
     }
 }

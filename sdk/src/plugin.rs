@@ -22,9 +22,12 @@ pub trait Plugin: Filter + Sized {
     const REQUIRES: &'static [Fact] = &[];
     /// Whether it wants to see every outcome, and so should stand before filters that refuse.
     const OBSERVES: bool = false;
+    /// Whether it may stand only once in a pipeline, whatever the names of its filters: where each of two would
+    /// write a record of the same request, for instance.
+    const ONCE: bool = false;
     /// The statuses with which it may answer by itself.
     const REJECTS: &'static [u16] = &[];
-    /// Lines of an example table, without its header.
+    /// Lines of an example table, without its header. Without it one is made of the options that are required.
     const EXAMPLE: &'static str = "";
     /// Its options. Doc comments of the fields are their reference.
     type Options: DeserializeOwned + JsonSchema;
@@ -152,6 +155,8 @@ pub struct PluginDef {
     pub requires: &'static [Fact],
     /// Whether it wants to see every outcome.
     pub observes: bool,
+    /// Whether it may stand only once in a pipeline.
+    pub once: bool,
     /// The statuses with which it may answer.
     pub rejects: &'static [u16],
     /// Lines of an example table.
@@ -172,6 +177,7 @@ impl PluginDef {
             provides: P::PROVIDES,
             requires: P::REQUIRES,
             observes: P::OBSERVES,
+            once: P::ONCE,
             rejects: P::REJECTS,
             example: P::EXAMPLE,
             build: build::<P>,

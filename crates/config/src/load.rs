@@ -8,7 +8,7 @@ use crate::{
     Config, Diagnostic, Pattern, PipelineConfig, Step,
     build::{BuiltFilter, build},
     change::Boot,
-    document::Document,
+    document::{Document, SyntaxError},
     draft::Draft,
     report::Report,
     rules,
@@ -60,8 +60,11 @@ pub(crate) fn text(name: &str, text: &str, base: &Path, services: &Services, old
         }
         Err(errors) => {
             // What follows from half a file would be guesses.
-            for (span, message) in errors {
-                report.error(span, message);
+            for SyntaxError { span, message, hint } in errors {
+                let finding = report.error(span, message);
+                if let Some(hint) = hint {
+                    finding.hint(hint);
+                }
             }
             None
         }

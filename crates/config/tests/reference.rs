@@ -87,6 +87,35 @@ Example
 }
 
 #[test]
+fn an_example_is_made_of_what_a_plugin_requires_where_it_has_none() {
+    let example = |name: &str| {
+        let explained = reference::explain(plugin_named(name).unwrap());
+        explained.split_once("\nExample\n\n").unwrap().1.to_owned()
+    };
+    assert_eq!(example("oidc"), "  [filters.oidc]\n  issuer = \"text\"\n  client_secret = \"env:NAME\"\n");
+    assert_eq!(example("auth"), "  [filters.auth]\n");
+}
+
+#[test]
+fn a_plugin_that_may_stand_only_once_says_so() {
+    let explained = reference::explain(plugin_named("access-log").unwrap());
+    assert!(explained.contains("\nobserves, may stand only once in a pipeline\n"), "{explained}");
+}
+
+#[test]
+fn what_must_be_given_is_required_in_schema_and_reference() {
+    let schema = schema();
+    for (table, key) in [("PipelineOptions", "filters"), ("UpstreamOptions", "endpoints")] {
+        let table = &schema["definitions"][table];
+        assert_eq!(table["required"], json!([key]));
+        assert_eq!(table["properties"][key].get("default"), None);
+    }
+    let text = reference::configuration();
+    assert!(text.contains("| `filters` | list of string | required |"), "{text}");
+    assert!(text.contains("| `endpoints` | list of table | required |"), "{text}");
+}
+
+#[test]
 fn the_documentation_of_plugins_has_a_table_for_each() {
     let text = reference::plugins();
     assert!(text.contains("## `oidc`\n"), "{text}");

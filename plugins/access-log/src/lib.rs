@@ -29,6 +29,7 @@ impl Plugin for AccessLog {
     const NAME: &'static str = "access-log";
     const SUMMARY: &'static str = "keeps one record of every request, however it ends";
     const OBSERVES: bool = true;
+    const ONCE: bool = true;
     const REJECTS: &'static [u16] = &[503];
     const EXAMPLE: &'static str = "retention = \"90d\"";
     type Options = Options;

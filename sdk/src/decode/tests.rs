@@ -87,7 +87,7 @@ fn all_problems_are_told_in_one_run() {
     let text =
         "rate = 0\nwait = \"soon\"\nmode = \"strikt\"\nextra = 1\npairs = [{ left = 1, right = \"r\" }, 7]\n";
     let wanted = [
-        "\"soon\": `soon` is not a duration; write it like \"30s\", \"500ms\" or \"1h 30m\"",
+        "\"soon\": `soon` is not a duration; write it with ms, s, m, h or d, like \"30s\", \"500ms\" or \"1h30m\"",
         "\"strikt\": unknown value `strikt`, did you mean `strict`?",
         "0: expected a whole number, 1 or more, that is not too large, found integer `0`",
         "1: expected a string, found integer `1` (strings stand in quotes; durations are written \"30s\", sizes \"32MiB\")",
@@ -112,6 +112,39 @@ fn a_field_that_was_wrong_is_not_also_missing() {
 }
 
 #[test]
+fn a_misspelt_field_is_not_also_missing() {
+    let told = problems(
+        "pair = { left = \"l\", rihgt = \"r\", count = 1 }\npairs = [{ lfet = 1 }, { left = \"l\" }]",
+    );
+    let wanted = [
+        "lfet: unknown field `lfet`, did you mean `left`?",
+        "rihgt: unknown field `rihgt`, did you mean `right`?",
+        "{ left = \"l\" }: missing field `right`",
+        "{ lfet = 1 }: missing field `right`",
+    ];
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn a_value_that_should_stand_in_brackets_is_shown_in_them() {
+    let told = problems("waits = \"1s\"\npairs = { left = \"l\", right = \"r\" }");
+    let wanted = [
+        "\"1s\": expected an array, found string \"1s\" (write `waits = [\"1s\"]`)",
+        "{ left = \"l\", right = \"r\" }: expected an array, found a table (an array of tables stands in brackets: \
+         `pairs = [{ … }]`, or has headers in two: `[[…pairs]]`)",
+    ];
+    assert_eq!(told, wanted);
+    // What would be wrong in brackets, too, is not proposed.
+    assert_eq!(
+        problems("waits = \"soon\"\npairs = 3"),
+        [
+            "\"soon\": expected an array, found string \"soon\" (an array stands in brackets: `waits = […]`)",
+            "3: expected an array, found integer `3` (an array stands in brackets: `pairs = […]`)",
+        ]
+    );
+}
+
+#[test]
 fn fields_are_missing_by_table_also_when_elements_before_went() {
     let told = problems("pairs = [{ left = true, right = \"r\" }, { right = \"r\" }, { left = \"l\" }]");
     let wanted = [
@@ -126,7 +159,9 @@ fn fields_are_missing_by_table_also_when_elements_before_went() {
 fn elements_of_an_array_are_judged_one_by_one() {
     let told = problems("waits = [\"1s\", \"soon\", \"2s\", \"late\", true, \"soon\"]");
     let duration = |word| {
-        format!("\"{word}\": `{word}` is not a duration; write it like \"30s\", \"500ms\" or \"1h 30m\"")
+        format!(
+            "\"{word}\": `{word}` is not a duration; write it with ms, s, m, h or d, like \"30s\", \"500ms\" or \"1h30m\""
+        )
     };
     let boolean = "true: expected a string, found boolean `true`".to_owned();
     assert_eq!(told, [duration("late"), duration("soon"), duration("soon"), boolean]);
@@ -138,7 +173,6 @@ fn problems_in_tables_with_headers_stand_at_their_keys() {
     let wanted = [
         "[[pairs]]: missing field `left`",
         "[[pairs]]: missing field `right`",
-        "[named.one]: missing field `right`",
         "last: unknown field `last` (known here: left, right, count)",
         "rigth: unknown field `rigth`, did you mean `right`?",
         "true: expected a string, found boolean `true`",

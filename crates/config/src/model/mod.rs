@@ -12,7 +12,22 @@ pub use server::{CorsOptions, ServerOptions, TlsOptions};
 pub use store::{MongodbOptions, SqliteOptions, StoreOptions};
 pub use upstream::{Balance, EndpointOptions, UpstreamOptions};
 
+use schemars::Schema;
 use serde::{Deserialize, Deserializer, de::Error};
+use serde_json::{Value as Json, json};
+
+/// Says in the schema of a table that this key must be given. To serde it has a default, so that a rule can tell of its
+/// absence in better words.
+fn required(key: &'static str) -> impl Fn(&mut Schema) {
+    move |schema| {
+        let option =
+            schema.get_mut("properties").and_then(|all| all.get_mut(key)).and_then(Json::as_object_mut);
+        if let Some(option) = option {
+            option.remove("default");
+        }
+        schema.insert("required".to_owned(), json!([key]));
+    }
+}
 
 /// A number of which none would make no sense.
 fn at_least_one<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default + PartialEq>(

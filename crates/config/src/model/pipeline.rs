@@ -3,9 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::required;
+
 /// Which filters some routes go through, and in which order.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(transform = required("filters"))]
 pub struct PipelineOptions {
     /// The routes that it serves: exact paths, or prefixes like `"/v1/*"`. Of several patterns that match, the
     /// longest wins, and an exact path wins over all. Without this key the pipeline serves every inference route.

@@ -6,12 +6,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vllm_gateway_sdk::{DurationText, SecretRef};
 
-use super::at_least_one;
+use super::{at_least_one, required};
 use crate::EndpointUrl;
 
 /// A pool of vLLM servers that serve the same models.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(transform = required("endpoints"))]
 pub struct UpstreamOptions {
     /// The vLLM servers.
     #[schemars(length(min = 1))]

@@ -5,11 +5,8 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use vllm_gateway_sdk::plugins as linked;
 
-use super::{Row, example, of_plugin, of_struct};
-use crate::{
-    AdminOptions, MongodbOptions, PipelineOptions, ServerOptions, SqliteOptions, UpstreamOptions,
-    picture::facts,
-};
+use super::{Row, declared, example, of_plugin, of_struct};
+use crate::{AdminOptions, MongodbOptions, PipelineOptions, ServerOptions, SqliteOptions, UpstreamOptions};
 
 const CONFIGURATION: &str = "\
 <!-- Generated from the option structs of the code; a test compares. -->
@@ -19,8 +16,9 @@ The gateway reads one file, `gateway.toml`. `vllm-gateway check` tells every pro
 `vllm-gateway schema` prints its JSON Schema for editors, and `SIGHUP`, `POST /api/reload` or a change of the file
 make a running gateway read it again. An invalid file changes nothing. What needs a restart is said.
 
-Unknown keys are errors. Durations are written `\"30s\"`, sizes `\"32MiB\"`. Secrets are never written into the file:
-`\"env:NAME\"` names an environment variable, `\"file:PATH\"` a file. Relative paths are relative to the file.
+Unknown keys are errors. Durations are written `\"30s\"` or `\"1h30m\"`, with the units `ms`, `s`, `m`, `h` and `d`, sizes
+`\"32MiB\"`. Secrets are never written into the file: `\"env:NAME\"` names an environment variable, `\"file:PATH\"` a file.
+Relative paths are relative to the file.
 Keys that are not required may be left out, and so may `[server]`, `[admin]` and `[store]` as a whole.
 ";
 
@@ -61,7 +59,7 @@ pub fn plugins() -> String {
     let mut text = PLUGINS.to_owned();
     for plugin in linked() {
         let _ = write!(text, "\n## `{}`\n\n{}\n", plugin.name, sentence(plugin.summary));
-        let facts = facts(plugin);
+        let facts = declared(plugin);
         if !facts.is_empty() {
             let _ = write!(text, "\nIt {facts}.\n");
         }

@@ -23,7 +23,7 @@ pub(super) fn rows(root: &Json) -> Vec<Row> {
 }
 
 /// A type that holds itself would go on for ever.
-const DEEPEST: usize = 6;
+pub(super) const DEEPEST: usize = 6;
 
 fn table(root: &Json, schema: &Json, prefix: &str, depth: usize, rows: &mut Vec<Row>) {
     let schema = resolve(root, schema);
@@ -102,7 +102,7 @@ fn kind(root: &Json, schema: &Json) -> String {
 }
 
 /// The schemas of which one holds, without the one for nothing.
-fn choices(schema: &Json) -> Vec<&Json> {
+pub(super) fn choices(schema: &Json) -> Vec<&Json> {
     let lists = ["anyOf", "oneOf"].into_iter().filter_map(|key| schema.get(key)?.as_array());
     lists.flatten().filter(|choice| choice.get("type").is_none_or(|kind| kind != "null")).collect()
 }
@@ -114,7 +114,7 @@ fn meaning(root: &Json, schema: &Json) -> String {
 }
 
 /// Follows a reference, also one that is wrapped to stand beside a description.
-fn resolve<'s>(root: &'s Json, schema: &'s Json) -> &'s Json {
+pub(super) fn resolve<'s>(root: &'s Json, schema: &'s Json) -> &'s Json {
     let mut here = schema;
     for _ in 0..=DEEPEST {
         let wrapped = here
@@ -143,7 +143,7 @@ fn or(words: impl Iterator<Item = String>) -> String {
 }
 
 /// A JSON value as TOML; the two differ in tables only, and no default has members.
-fn toml_text(value: &Json) -> String {
+pub(super) fn toml_text(value: &Json) -> String {
     match value {
         Json::Object(members) => {
             let members: Vec<String> = members
@@ -157,7 +157,7 @@ fn toml_text(value: &Json) -> String {
     }
 }
 
-fn quoted(key: &str) -> String {
+pub(super) fn quoted(key: &str) -> String {
     let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
     if plain { key.to_owned() } else { Json::from(key).to_string() }
 }

@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use vllm_gateway_sdk::{PluginDef, plugins};
 
-use super::{example, of_plugin};
-use crate::picture::facts;
+use super::{declared, example, of_plugin};
 
 /// The widest line.
 const WIDTH: usize = 100;
@@ -25,7 +24,7 @@ pub fn list() -> String {
 #[must_use]
 pub fn explain(plugin: &PluginDef) -> String {
     let mut text = format!("{}: {}\n", plugin.name, plugin.summary);
-    let facts = facts(plugin);
+    let facts = declared(plugin);
     if !facts.is_empty() {
         let _ = writeln!(text, "{facts}");
     }

@@ -1,6 +1,9 @@
 //! Rules of `[pipelines.NAME]`: do its filters exist, and is every filter used?
 
-use std::{collections::HashSet, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use vllm_gateway_sdk::{PluginDef, decode::near_miss, plugin_named};
 
@@ -34,7 +37,8 @@ pub(super) fn check(draft: &Draft<'_>, report: &mut Report) {
                     format!("pipeline `{}`: no filters, so nothing routes", section.name),
                 )
                 .hint("name them: `filters = [\"access-log\", \"auth\", \"model-route\"]`");
-        } else if let Some(members) = members(draft, section, options, report) {
+        } else if let Some(mut members) = members(draft, section, options, report) {
+            once(section, &mut members, report);
             order::check(section, options, &members, report);
         }
     }
@@ -72,6 +76,24 @@ fn members<'d>(
         }
     }
     complete.then_some(members)
+}
+
+/// Plugins that may stand only once do so; one too many is no longer judged by its place.
+fn once(section: &Section<'_, PipelineOptions>, members: &mut Vec<Member<'_>>, report: &mut Report) {
+    let mut firsts: HashMap<&str, &str> = HashMap::new();
+    members.retain(|member| {
+        let plugin = member.plugin;
+        let first = *firsts.entry(plugin.name).or_insert(member.name);
+        if !plugin.once || first == member.name {
+            return true;
+        }
+        let message = format!(
+            "pipeline `{}`: `{}` is a second `{}` beside `{first}`, and only one may stand in a pipeline",
+            section.name, member.name, plugin.name
+        );
+        report.error(member.place.clone(), message).hint("leave one of them out");
+        false
+    });
 }
 
 fn unknown(draft: &Draft<'_>, pipeline: &str, name: &str, place: Range<usize>, report: &mut Report) {

@@ -35,6 +35,7 @@ impl Plugin for Log {
     const NAME: &'static str = "access-log";
     const SUMMARY: &'static str = "Writes one record for each request";
     const OBSERVES: bool = true;
+    const ONCE: bool = true;
     const EXAMPLE: &'static str = "retention = \"90d\"";
     type Options = LogOptions;
     fn build(_: LogOptions, _: &BuildCx<'_>) -> Result<Self, BuildError> {

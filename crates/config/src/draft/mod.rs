@@ -1,13 +1,19 @@
 //! The file taken apart: its sections with their places, decoded as far as they can be.
 
-use std::ops::Range;
+mod filter;
+mod store;
+mod upstream;
+
+use std::{borrow::Cow, ops::Range};
 
 use serde::de::DeserializeOwned;
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 use vllm_gateway_sdk::{
     PluginDef,
     decode::{Value, decode, near_miss, span_of},
-    plugin_named, plugins,
 };
 
 use crate::{AdminOptions, PipelineOptions, ServerOptions, StoreOptions, UpstreamOptions, report::Report};
@@ -63,41 +69,79 @@ impl<T> Section<'_, T> {
 impl<'t> Draft<'t> {
     pub(crate) fn read(root: Value<'t>, report: &mut Report) -> Self {
         let DeValue::Table(mut root) = root.into_inner() else { unreachable!("a document is a table") };
+        strange_sections(&mut root, report);
         let sound = ["pipelines", "filters", "upstreams"]
             .into_iter()
             .all(|section| root.get(section).is_none_or(|value| value.get_ref().is_table()));
-        let draft = Self {
+        Self {
             sound,
             server: section(&mut root, "server", report),
             admin: section(&mut root, "admin", report),
-            store: store(&mut root, report),
+            store: store::read(&mut root, report),
             pipelines: entries(&mut root, "pipelines", report)
                 .into_iter()
                 .map(|(name, value)| read_section(&format!("pipeline `{name}`"), name, value, report))
                 .collect(),
             filters: entries(&mut root, "filters", report)
                 .into_iter()
-                .filter_map(|(name, value)| filter(name, value, report))
+                .filter_map(|(name, value)| filter::read(name, value, report))
                 .collect(),
             upstreams: entries(&mut root, "upstreams", report)
                 .into_iter()
-                .map(|(name, value)| read_section(&format!("upstream `{name}`"), name, value, report))
+                .map(|(name, value)| upstream::read(name, value, report))
                 .collect(),
+        }
+    }
+}
+
+/// Tells of sections that there are not. What stands in a misspelt one is taken for what was meant: that it is missing
+/// there would be a second error for one slip.
+fn strange_sections(root: &mut DeTable<'_>, report: &mut Report) {
+    let strange: Vec<_> =
+        root.keys().filter(|key| !SECTIONS.contains(&key.get_ref().as_ref())).cloned().collect();
+    for key in strange {
+        let message = format!("unknown section `{}`", key.get_ref().escape_debug());
+        let Some(meant) = near_miss(key.get_ref(), SECTIONS) else {
+            report.error(key.span(), message).hint(format!("known here: {}", SECTIONS.join(", ")));
+            continue;
         };
-        for key in root.keys() {
-            let name = key.get_ref();
-            let message = format!("unknown section `{}`", name.escape_debug());
-            match near_miss(name, SECTIONS) {
-                Some(near) => {
-                    report.error(key.span(), format!("{message}, did you mean `{near}`?"));
-                }
-                None => {
-                    report.error(key.span(), message).hint(format!("known here: {}", SECTIONS.join(", ")));
+        report.error(key.span(), format!("{message}, did you mean `{meant}`?"));
+        let Some(value) = root.remove(key.get_ref().as_ref()) else { continue };
+        match (root.get_mut(meant).map(Spanned::get_mut), value) {
+            (None, value) => {
+                root.insert(Spanned::new(key.span(), meant.into()), value);
+            }
+            (Some(DeValue::Table(table)), value) => {
+                let DeValue::Table(others) = value.into_inner() else { continue };
+                for (name, value) in others {
+                    table.entry(name).or_insert(value);
                 }
             }
+            (Some(_), _) => {}
         }
-        draft
     }
+}
+
+/// The value of the key that decides what else may stand in a table, taken out of it. Where the key is misspelt, that
+/// is told, and the value counts all the same.
+fn deciding<'t>(
+    table: &mut DeTable<'t>,
+    key: &str,
+    known: &dyn Fn(&str) -> bool,
+    what: &str,
+    report: &mut Report,
+) -> Option<Value<'t>> {
+    if let Some(value) = table.remove(key) {
+        return Some(value);
+    }
+    let misspelt = |(name, value): &(&Spanned<Cow<'t, str>>, &Value<'t>)| {
+        let name = name.get_ref();
+        value.get_ref().is_str() && near_miss(name, [key]).is_some() && !known(name)
+    };
+    let name = table.iter().find(misspelt).map(|(name, _)| name.clone())?;
+    let message = format!("{what}: unknown field `{}`, did you mean `{key}`?", name.get_ref().escape_debug());
+    report.error(name.span(), message);
+    table.remove(name.get_ref().as_ref())
 }
 
 /// A section that has defaults as a whole.
@@ -123,49 +167,6 @@ fn read_section<'t, T: DeserializeOwned>(
     Section { name, place: value.span(), value: Some(value), options }
 }
 
-/// `[store]`, whose `kind` decides what else may stand there.
-fn store<'t>(root: &mut DeTable<'t>, report: &mut Report) -> Section<'t, StoreOptions> {
-    let Some(mut value) = root.remove("store") else {
-        let options = Some(StoreOptions::default());
-        return Section { name: "store".to_owned(), place: 0..0, value: None, options };
-    };
-    let place = value.span();
-    let kind = match value.get_mut() {
-        DeValue::Table(table) => table.remove("kind"),
-        _ => None,
-    };
-    let default = StoreOptions::KINDS[0];
-    let name = kind.as_ref().map_or(Some(default), |kind| kind.get_ref().as_str());
-    let (options, problems) = match name {
-        Some("sqlite") => {
-            let (options, problems) = decode(&value);
-            (options.map(StoreOptions::Sqlite), problems)
-        }
-        Some("mongodb") => {
-            let (options, problems) = decode(&value);
-            (options.map(StoreOptions::Mongodb), problems)
-        }
-        // What else stands there cannot be judged without knowing the kind.
-        other => {
-            let span = kind.as_ref().map_or_else(|| place.clone(), Value::span);
-            let kinds = StoreOptions::KINDS;
-            let message = match other {
-                Some(other) => format!("store: unknown kind `{}`", other.escape_debug()),
-                None => "store: expected a string in `kind`".to_owned(),
-            };
-            match other.and_then(|other| near_miss(other, kinds)) {
-                Some(near) => {
-                    report.error(span, format!("{message}, did you mean `{near}`?"));
-                }
-                None => report.error(span, message).hint(format!("one of: {}", kinds.join(", "))),
-            }
-            (None, Vec::new())
-        }
-    };
-    report.problems(problems, &place, "store");
-    Section { name: "store".to_owned(), place, value: Some(value), options }
-}
-
 /// The tables of a section of named tables, in the order of the file.
 fn entries<'t>(root: &mut DeTable<'t>, section: &str, report: &mut Report) -> Vec<(String, Value<'t>)> {
     let Some(value) = root.remove(section) else { return Vec::new() };
@@ -189,53 +190,4 @@ fn entries<'t>(root: &mut DeTable<'t>, section: &str, report: &mut Report) -> Ve
     }
     entries.sort_by_key(|(_, value)| value.span().start);
     entries
-}
-
-/// `[filters.NAME]`, whose `plugin` decides what else may stand there.
-fn filter<'t>(name: String, mut value: Value<'t>, report: &mut Report) -> Option<FilterDraft<'t>> {
-    let place = value.span();
-    let DeValue::Table(table) = value.get_mut() else {
-        report
-            .error(place, format!("filter `{name}`: expected a table"))
-            .hint(format!("write `[filters.{name}]`"));
-        return None;
-    };
-    let written = table.remove("plugin");
-    let linked: Vec<&str> = plugins().iter().map(|plugin| plugin.name).collect();
-    let plugin = match written.as_ref().map(|plugin| (plugin.span(), plugin.get_ref().as_str())) {
-        None => {
-            let plugin = plugin_named(&name);
-            if plugin.is_none() {
-                let hint = match near_miss(&name, linked.iter().copied()) {
-                    Some(near) => {
-                        format!("did you mean `[filters.{near}]`? or name its plugin: `plugin = \"{near}\"`")
-                    }
-                    None => format!("name its plugin: `plugin = \"…\"`; linked are {}", linked.join(", ")),
-                };
-                report
-                    .error(place.clone(), format!("filter `{name}`: no plugin of this name is linked"))
-                    .hint(hint);
-            }
-            plugin
-        }
-        Some((span, Some(wanted))) => {
-            let plugin = plugin_named(wanted);
-            if plugin.is_none() {
-                let message =
-                    format!("filter `{name}`: no plugin named `{}` is linked", wanted.escape_debug());
-                match near_miss(wanted, linked.iter().copied()) {
-                    Some(near) => {
-                        report.error(span, format!("{message}, did you mean `{near}`?"));
-                    }
-                    None => report.error(span, message).hint(format!("linked are {}", linked.join(", "))),
-                }
-            }
-            plugin
-        }
-        Some((span, None)) => {
-            report.error(span, format!("filter `{name}`: expected a string in `plugin`"));
-            None
-        }
-    };
-    Some(FilterDraft { name, place, plugin, value })
 }
