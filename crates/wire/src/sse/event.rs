@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
+use memchr::memchr2;
 
 /// What a complete event (or the unfinished last one) says.
 pub(super) struct Event<'a> {
@@ -10,8 +10,9 @@ pub(super) struct Event<'a> {
     pub(super) name: Option<&'a [u8]>,
     /// Its data; several lines of it are joined.
     pub(super) data: Cow<'a, [u8]>,
-    /// Whether it is exactly `data: …` and two line feeds, as vLLM writes events: only then is it ever changed.
-    pub(super) plain: bool,
+    /// How long the two line ends behind its data are, if it is nothing else than `data: …` and these, as vLLM
+    /// writes events: only then is it ever changed.
+    pub(super) tail: Option<usize>,
 }
 
 /// Where the data of a plain event begins.
@@ -20,12 +21,13 @@ pub(super) const DATA_AT: usize = b"data: ".len();
 impl<'a> Event<'a> {
     pub(super) fn parse(event: &'a [u8]) -> Self {
         if let Some(data) = plain_data(event) {
-            return Self { name: None, data: Cow::Borrowed(data), plain: true };
+            let tail = event.len() - DATA_AT - data.len();
+            return Self { name: None, data: Cow::Borrowed(data), tail: Some(tail) };
         }
         let event = event.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(event);
         let (mut name, mut data) = (None, None::<Cow<'a, [u8]>>);
-        for line in event.split(|&byte| byte == b'\n') {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // Between the two bytes of one line end lies an empty line, which says nothing.
+        for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
             if let Some(value) = line.strip_prefix(b"event:") {
                 name = Some(value.strip_prefix(b" ").unwrap_or(value));
             } else if let Some(value) = line.strip_prefix(b"data:") {
@@ -40,16 +42,21 @@ impl<'a> Event<'a> {
                 }
             }
         }
-        Self { name, data: data.unwrap_or_default(), plain: false }
+        Self { name, data: data.unwrap_or_default(), tail: None }
     }
 }
 
 fn plain_data(event: &[u8]) -> Option<&[u8]> {
-    let data = event.strip_prefix(b"data: ")?.strip_suffix(b"\n\n")?;
-    (memchr(b'\n', data).is_none() && !data.ends_with(b"\r")).then_some(data)
+    let data = without_line_end(without_line_end(event.strip_prefix(b"data: ")?)?)?;
+    memchr2(b'\n', b'\r', data).is_none().then_some(data)
+}
+
+/// A line may end in each of three ways, whatever the one before it did.
+fn without_line_end(bytes: &[u8]) -> Option<&[u8]> {
+    [b"\r\n".as_slice(), b"\n", b"\r"].into_iter().find_map(|end| bytes.strip_suffix(end))
 }
 
 /// Whether these bytes, which stand between two events, are a comment or an empty line.
 pub(super) fn is_filler(bytes: &[u8]) -> bool {
-    bytes.starts_with(b":") || bytes == b"\n" || bytes == b"\r\n"
+    bytes.starts_with(b":") || matches!(bytes, b"\n" | b"\r\n" | b"\r")
 }

@@ -268,7 +268,7 @@ impl StreamReader {
         let event = Event::parse(bytes);
         let seen = self.read(&event);
         if self.plan.hide != Hide::Nothing {
-            self.hide(bytes, event.plain, seen);
+            self.hide(bytes, event.tail, seen);
         }
     }
 }

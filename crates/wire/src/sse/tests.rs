@@ -130,6 +130,36 @@ fn too_much_that_waits_goes_out_without_the_fingerprint() {
 }
 
 #[test]
+fn events_are_changed_and_dropped_however_their_lines_end() {
+    for end in ["\r\n", "\r"] {
+        let framed = |event: &str| event.replace('\n', end);
+        let mut one = reader(Hide::All, false);
+        assert_eq!(push(&mut one, &framed(&delta(0, "a"))), framed(&delta(0, "a")), "{end:?}");
+        assert_eq!(push(&mut one, &framed(&finish(0))), "", "{end:?}");
+        assert_eq!(push(&mut one, &framed(": keep-alive\n")), framed(": keep-alive\n"), "{end:?}");
+        assert_eq!(push(&mut one, &framed(&usage())), framed(&with_fingerprint(&finish(0))), "{end:?}");
+        assert_eq!(push(&mut one, &framed(DONE)), framed(DONE), "{end:?}");
+        assert!(one.saw_terminator() && one.usage().1 == UsageKind::Final, "{end:?}");
+
+        let mut several = reader(Hide::All, true);
+        several.plan.fingerprint = Some(Bytes::from_static(FINGERPRINT.as_bytes()));
+        let running = finish(0).replace("}]}\n", "}],\"usage\":{\"completion_tokens\":5}}\n");
+        assert_eq!(push(&mut several, &framed(&running)), framed(&with_fingerprint(&finish(0))), "{end:?}");
+    }
+}
+
+#[test]
+fn the_metrics_of_a_request_go_with_the_usage_event_that_carries_them() {
+    let metrics = "\"metrics\":{\"time_to_first_token_ms\":12.4,\"tokens_per_second\":92.4}";
+    let mut reader = reader(Hide::All, false);
+    assert_eq!(push(&mut reader, &finish(0)), "");
+    let event = usage().replace("}\n\n", &format!(",{metrics}}}\n\n"));
+    assert_eq!(push(&mut reader, &event), with_fingerprint(&finish(0)));
+    let alone = format!("{HEAD}[],{metrics}}}\n\n");
+    assert_eq!(push(&mut reader, &alone), alone, "what is no usage event is not ours to drop");
+}
+
+#[test]
 fn a_finish_event_that_has_a_fingerprint_already_does_not_wait() {
     let mut reader = reader(Hide::All, false);
     let finish = with_fingerprint(&finish(0));
@@ -179,7 +209,6 @@ fn other_shapes_pass_untouched_and_are_read() {
     for event in [
         spaced,
         several_lines,
-        usage().replace('\n', "\r\n"),
         format!("\u{FEFF}{}", usage()),
         format!("event: chunk\nid: 1\n{}", usage()),
         usage().replace("data: ", "data:"),

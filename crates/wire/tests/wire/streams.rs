@@ -1,6 +1,7 @@
 //! Streams: hiding gives back what a client would have had without the gateway, however the bytes are cut.
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use vllm_gateway_wire::{
     sse::{Hide, Kind, StreamPlan, StreamReader, UsageKind},
     usage::Usage,
@@ -105,6 +106,17 @@ fn as_if_asked(plain: &[u8]) -> Vec<u8> {
     asked.concat().into_bytes()
 }
 
+/// The stream with other line ends: those of each event as this says for its place, counted from the end.
+fn with_ends(stream: &[u8], ends: impl Fn(usize) -> &'static str) -> Vec<u8> {
+    let events = events(stream);
+    let last = events.len() - 1;
+    let framed = events.iter().enumerate().map(|(at, event)| {
+        let event = event.strip_suffix("\n\n").unwrap();
+        format!("{event}{}", ends(last - at))
+    });
+    framed.collect::<String>().into_bytes()
+}
+
 fn tokens(prompt: u64, completion: u64) -> Usage {
     Usage {
         prompt: Some(prompt),
@@ -160,6 +172,57 @@ fn a_client_that_asked_for_no_usage_gets_the_plain_stream_byte_for_byte() {
                 assert!(through(plan.clone(), [head, tail]).0 == plain, "{name} cut at {cut}");
             }
         }
+    }
+}
+
+#[test]
+fn a_stream_whose_lines_end_otherwise_hides_the_same_wherever_it_is_cut() {
+    for (name, several) in PLAIN {
+        for end in ["\r\n\r\n", "\r\r"] {
+            let plain = with_ends(&answer(name), |_| end);
+            let asked = with_ends(&as_if_asked(&answer(name)), |_| end);
+            for cut in 0..asked.len() {
+                let (head, tail) = asked.split_at(cut);
+                let (sent, reader) = through(plan(Kind::OpenAi, Hide::All, several), [head, tail]);
+                assert!(sent == plain, "{name} {end:?} cut at {cut}");
+                assert_eq!(reader.usage(), (Some(tokens(17, 99)), UsageKind::Final), "{name} {end:?}");
+            }
+        }
+    }
+}
+
+proptest! {
+    // A blank line of both bytes is not mixed in behind a lone line feed: once lines have ended with a carriage
+    // return alone, one that is followed by a line feed is seen too late.
+    #[test]
+    fn line_ends_may_change_from_event_to_event(
+        which in 0..PLAIN.len(),
+        ends in prop::collection::vec(
+            prop::sample::select(vec!["\n\n", "\r\n\r\n", "\r\r", "\r\n\n", "\n\r", "\r\n\r"]), 1..9),
+        size in 1_usize..400,
+    ) {
+        let (name, several) = PLAIN[which];
+        let end = |from_last: usize| ends[from_last % ends.len()];
+        let asked = with_ends(&as_if_asked(&answer(name)), end);
+        // The usage event stands before the last one: without it the others are one place nearer to the end.
+        let plain = with_ends(&answer(name), |place| end(if place == 0 { 0 } else { place + 1 }));
+        let (sent, reader) = through(plan(Kind::OpenAi, Hide::All, several), asked.chunks(size));
+        prop_assert_eq!(String::from_utf8_lossy(&sent), String::from_utf8_lossy(&plain));
+        prop_assert_eq!(reader.usage(), (Some(tokens(17, 99)), UsageKind::Final));
+    }
+}
+
+#[test]
+fn a_usage_event_with_the_metrics_of_the_request_is_hidden_as_a_whole() {
+    for name in
+        ["b04-forced-usage-stream", "b05c-prompt-tokens-details-stream", "b07b-reasoning-parser-stream"]
+    {
+        let stream = answer(name);
+        assert!(String::from_utf8_lossy(&stream).contains("\"metrics\":{"), "{name}");
+        let (sent, _) = through(plan(Kind::OpenAi, Hide::All, false), [stream.as_slice()]);
+        let sent = String::from_utf8(sent).unwrap();
+        assert!(!sent.contains("\"metrics\"") && !sent.contains("\"usage\""), "{name}: {sent}");
+        assert_eq!(events(sent.as_bytes()).len(), events(&stream).len() - 1, "{name}");
     }
 }
 
