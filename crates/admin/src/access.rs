@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use salvo::http::StatusCode;
 use salvo::http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use salvo::{Depot, FlowCtrl, Handler, Request, Response, async_trait};
+use salvo::http::{Method, StatusCode};
+use salvo::routing::PathState;
+use salvo::{Depot, FlowCtrl, Handler, Request, Response, Router, async_trait};
 
 use crate::gate::Gate;
 use crate::hygiene;
@@ -17,14 +18,19 @@ use crate::state::{AdminCall, AdminState};
 pub(crate) struct Access {
     state: Arc<AdminState>,
     gate: Gate,
+    router: Arc<Router>,
 }
 
+/// The methods that a route of the admin side may take.
+const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+
 impl Access {
-    pub(crate) fn new(state: &Arc<AdminState>) -> Self {
-        Self { state: Arc::clone(state), gate: Gate(Arc::clone(state)) }
+    /// The hoop of a service with this router.
+    pub(crate) fn new(state: Arc<AdminState>, router: Arc<Router>) -> Self {
+        Self { gate: Gate(Arc::clone(&state)), state, router }
     }
 
-    fn admit(&self, req: &Request, res: &Response) -> Result<(), Problem> {
+    async fn admit(&self, req: &mut Request, res: &Response) -> Result<(), Problem> {
         hygiene::check(req)?;
         // The service has set a status already where no route takes the request. Without the token, what there is
         // and what there is not looks the same.
@@ -32,9 +38,27 @@ impl Access {
             None => Ok(()),
             Some(unrouted) => {
                 self.gate.judge(req)?;
-                Err(Problem::of_status(unrouted))
+                Err(match unrouted {
+                    StatusCode::METHOD_NOT_ALLOWED => Problem::method_not_allowed(&self.taken(req).await),
+                    other => Problem::of_status(other),
+                })
             }
         }
+    }
+
+    /// The methods that the route of this path takes.
+    async fn taken(&self, req: &mut Request) -> Vec<&'static str> {
+        let sent = req.method().clone();
+        let path = req.uri().path().to_owned();
+        let mut taken = Vec::new();
+        for method in &METHODS {
+            *req.method_mut() = method.clone();
+            if self.router.detect(req, &mut PathState::from_borrowed_path(&path)).await.is_some() {
+                taken.push(method.as_str());
+            }
+        }
+        *req.method_mut() = sent;
+        taken
     }
 }
 
@@ -42,7 +66,7 @@ impl Access {
 impl Handler for Access {
     async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
         let start = Instant::now();
-        if let Err(problem) = self.admit(req, res) {
+        if let Err(problem) = self.admit(req, res).await {
             res.render(problem);
             ctrl.skip_rest();
         } else if AssertUnwindSafe(ctrl.call_next(req, depot, res)).catch_unwind().await.is_err() {

@@ -39,6 +39,11 @@ impl Fields {
         }
     }
 
+    /// Whether there is a member of this name, be it `null`.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(other, _)| other == name)
+    }
+
     /// A text; `null` is as good as absent.
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
         match self.take(name) {

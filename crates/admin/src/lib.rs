@@ -18,6 +18,7 @@ mod problem;
 mod query;
 mod service;
 mod state;
+mod text;
 mod times;
 
 pub use service::service;

@@ -86,13 +86,13 @@ pub(crate) struct AppWithKey {
     reason = "describes the body; `api::apps::form` takes it apart, to name the member at fault"
 )]
 pub(crate) struct AppForm {
-    /// The organisation's name: not only white space, no control characters.
+    /// The organisation's name: not only white space, no control characters, no key.
     #[schemars(length(min = 1, max = 200))]
     org_name: String,
     /// When its keys cease to work; `null` or absent: never. It lies in the future when an app is made.
     #[schemars(with = "Option<Time>")]
     expire_time: Option<Timestamp>,
-    /// A note for people.
+    /// A note for people: no control characters but line feeds and tabs, no key.
     #[schemars(length(max = 1000))]
     remark: Option<String>,
     /// The models it may use, by the names that clients use; `null` or absent: all, an empty list: none.
@@ -187,15 +187,18 @@ pub(crate) struct UsageItem {
     /// Where the hour, the day (UTC) or the whole span starts.
     #[schemars(with = "Time")]
     start: Timestamp,
-    /// The app, when grouped by app; absent for requests without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    app_id: Option<String>,
-    /// The app's newest name in that time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    org_name: Option<String>,
-    /// The model that was asked for, when grouped by model.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<String>,
+    /// The app, when grouped by app; `null` for requests without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    app_id: Group,
+    /// The app's newest name in that time, when grouped by app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    org_name: Group,
+    /// The model that was asked for, when grouped by model; `null` for requests that named none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    model: Group,
     /// How many requests.
     requests: u64,
     /// How many of them had a status of 400 or more, or ended otherwise than `finished` or `replied`.
@@ -208,29 +211,22 @@ pub(crate) struct UsageItem {
     total_tokens: u64,
 }
 
-impl From<UsageRow> for UsageItem {
-    fn from(row: UsageRow) -> Self {
-        let UsageRow {
-            start,
-            app_id,
-            org_name,
-            model,
-            requests,
-            errors,
-            prompt_tokens,
-            completion_tokens,
-            total_tokens,
-        } = row;
+/// A member that is there when it was grouped by, be it `null`.
+type Group = Option<Option<String>>;
+
+impl UsageItem {
+    /// The row of an answer that is grouped so.
+    pub(crate) fn of(row: UsageRow, by_app: bool, by_model: bool) -> Self {
         Self {
-            start,
-            app_id,
-            org_name,
-            model,
-            requests,
-            errors,
-            prompt_tokens,
-            completion_tokens,
-            total_tokens,
+            start: row.start,
+            app_id: by_app.then_some(row.app_id),
+            org_name: by_app.then_some(row.org_name),
+            model: by_model.then_some(row.model),
+            requests: row.requests,
+            errors: row.errors,
+            prompt_tokens: row.prompt_tokens,
+            completion_tokens: row.completion_tokens,
+            total_tokens: row.total_tokens,
         }
     }
 }

@@ -68,6 +68,16 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "there is no app of this id: see GET /api/apps").of_field("id")
     }
 
+    /// 405, with the methods that the route takes.
+    pub(crate) fn method_not_allowed(taken: &[&str]) -> Self {
+        let detail = match taken {
+            [] => "this route does not take this method".to_owned(),
+            [one] => format!("this route takes {one} only"),
+            [others @ .., last] => format!("this route takes {} and {last} only", others.join(", ")),
+        };
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, detail).header(ALLOW.as_str(), taken.join(", "))
+    }
+
     /// 413: more bytes than are taken.
     pub(crate) fn too_large(limit: usize) -> Self {
         Self::new(
@@ -100,10 +110,6 @@ impl Problem {
             StatusCode::NOT_FOUND => {
                 Self::new(status, "there is no such route here: see GET /api/openapi.json")
             }
-            StatusCode::METHOD_NOT_ALLOWED => Self::new(
-                status,
-                "this route does not take this method: the allow header says which it takes",
-            ),
             _ => Self::new(status, "the request could not be served"),
         }
     }
@@ -129,6 +135,8 @@ impl From<StoreError> for Problem {
                 let detail = "the store cannot be reached: a change may or may not have been made, look before you repeat it";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).header(RETRY_AFTER.as_str(), "5")
             }
+            // No `retry-after`: the same question would take as long again.
+            StoreError::TooSlow { message, .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, message),
             StoreError::Conflict { message, .. } => Self::new(StatusCode::CONFLICT, message),
             StoreError::Invalid { message, .. } => Self::new(StatusCode::BAD_REQUEST, message),
             StoreError::Internal { .. } => {
@@ -142,15 +150,11 @@ impl From<StoreError> for Problem {
 impl Scribe for Problem {
     fn render(self, res: &mut Response) {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let allow = res.headers_mut().remove(ALLOW);
         res.headers_mut().clear();
         for (name, value) in &self.0.headers {
             if let Ok(value) = HeaderValue::from_str(value) {
                 res.headers_mut().insert(*name, value);
             }
-        }
-        if let Some(allow) = allow {
-            res.headers_mut().insert(ALLOW, allow);
         }
         res.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         res.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

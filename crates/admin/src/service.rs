@@ -28,9 +28,9 @@ pub fn service(state: Arc<AdminState>) -> Service {
     }
     let document = Document::of(&gated, &open);
     let gated = gated.hoop(Gate(Arc::clone(&state)));
-    let access = Access::new(&state);
-    let given = affix_state::inject(state).inject(document);
-    let router = Router::new().hoop(given).push(gated).push(open).push(files());
+    let given = affix_state::inject(Arc::clone(&state)).inject(document);
+    let router = Arc::new(Router::new().hoop(given).push(gated).push(open).push(files()));
+    let access = Access::new(state, Arc::clone(&router));
     Service::new(router).hoop(access).catcher(Catcher::new(problem))
 }
 

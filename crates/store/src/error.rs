@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 type Source = Box<dyn Error + Send + Sync + 'static>;
 
@@ -13,6 +14,15 @@ pub enum StoreError {
     #[error("{message}")]
     Unavailable {
         /// What failed, and what to look at.
+        message: String,
+        /// What the store's driver said.
+        #[source]
+        source: Option<Source>,
+    },
+    /// The question covers more than can be looked through in time, and was stopped: a narrower one is answered.
+    #[error("{message}")]
+    TooSlow {
+        /// How long it was given, and what to ask instead.
         message: String,
         /// What the store's driver said.
         #[source]
@@ -52,6 +62,14 @@ impl StoreError {
         Self::Unavailable { message: message.into(), source: None }
     }
 
+    pub(crate) fn too_slow(longest: Duration) -> Self {
+        let message = format!(
+            "the query took longer than {} s and was stopped: ask for a shorter time or fewer records",
+            longest.as_secs()
+        );
+        Self::TooSlow { message, source: None }
+    }
+
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
         Self::Conflict { message: message.into(), source: None }
     }
@@ -69,6 +87,7 @@ impl StoreError {
     pub(crate) fn because(mut self, cause: impl Into<Source>) -> Self {
         match &mut self {
             Self::Unavailable { source, .. }
+            | Self::TooSlow { source, .. }
             | Self::Conflict { source, .. }
             | Self::Invalid { source, .. }
             | Self::Internal { source, .. } => *source = Some(cause.into()),
@@ -79,7 +98,7 @@ impl StoreError {
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::TooSlow { .. })
     }
 
     /// The message together with what the driver said, on one line: for logs.

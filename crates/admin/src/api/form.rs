@@ -8,6 +8,7 @@ use vllm_gateway_store::{AppChange, AppStatus};
 use crate::fields::Fields;
 use crate::problem::Problem;
 use crate::query::not_among;
+use crate::text::{fault_of_line, fault_of_note};
 use crate::times;
 
 const ORG_NAME: usize = 200;
@@ -16,6 +17,10 @@ const MODELS: usize = 1000;
 const MODEL: usize = 256;
 /// Thirty days.
 const GRACE: u64 = 30 * 86_400;
+
+/// The status is changed by itself, so that nobody lets an app in again by saving its form.
+const STATUS_ELSEWHERE: &str = "`status` is not part of this form (a new app is enabled): change it by \
+     PATCH /api/apps/{id}/status with {\"status\": \"enabled\"} or {\"status\": \"disabled\"}";
 
 /// A good form.
 pub(super) struct Form {
@@ -27,6 +32,9 @@ pub(super) struct Form {
 
 impl Form {
     pub(super) fn of(mut fields: Fields) -> Result<Self, Problem> {
+        if fields.has("status") {
+            return Err(Problem::invalid("status", STATUS_ELSEWHERE));
+        }
         fields.only(&["orgName", "expireTime", "remark", "allowedModels"])?;
         let org_name = org_name(fields.text("orgName")?)?;
         let expire_time = match fields.text("expireTime")? {
@@ -36,6 +44,9 @@ impl Form {
         let remark = fields.text("remark")?;
         if remark.as_ref().is_some_and(|remark| remark.chars().count() > REMARK) {
             return Err(Problem::invalid("remark", format!("must not be longer than {REMARK} characters")));
+        }
+        if let Some(fault) = remark.as_deref().and_then(fault_of_note) {
+            return Err(Problem::invalid("remark", fault));
         }
         let allowed_models = fields.texts("allowedModels")?;
         models(allowed_models.as_deref().unwrap_or_default())?;
@@ -91,10 +102,10 @@ fn org_name(sent: Option<String>) -> Result<String, Problem> {
     if name.chars().count() > ORG_NAME {
         return wrong(&format!("must not be longer than {ORG_NAME} characters"));
     }
-    if name.chars().any(char::is_control) {
-        return wrong("must not hold control characters");
+    match fault_of_line(name) {
+        Some(fault) => wrong(fault),
+        None => Ok(name.to_owned()),
     }
-    Ok(name.to_owned())
 }
 
 fn models(models: &[String]) -> Result<(), Problem> {
@@ -110,8 +121,8 @@ fn models(models: &[String]) -> Result<(), Problem> {
         if model.len() > MODEL {
             return wrong(&format!("must not be longer than {MODEL} bytes"));
         }
-        if model.chars().any(char::is_control) {
-            return wrong("must not hold control characters");
+        if let Some(fault) = fault_of_line(model) {
+            return wrong(fault);
         }
         if !seen.insert(model) {
             return wrong("is in the list already");

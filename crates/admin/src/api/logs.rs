@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use salvo::oapi::endpoint;
 use salvo::{Depot, Request};
-use vllm_gateway_store::{LogQuery, Outcome};
+use vllm_gateway_store::{LogQuery, Outcome, StoreError};
 
 use super::state;
 use crate::answer::Answer;
@@ -16,7 +16,8 @@ const SPAN: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// List access-log records
 ///
-/// Newest first, of the last 7 days unless `from` says otherwise. With `cursor` (empty at first) it is an export:
+/// Newest first, of the last 7 days unless `from` says otherwise. A question that takes longer than some seconds is
+/// stopped: bring `from` and `to` closer together. With `cursor` (empty at first) it is an export:
 /// take `nextCursor` of each answer for the next call, until it is `null`.
 #[endpoint(operation_id = "listLogs", tags("logs"),
     parameters(
@@ -49,12 +50,12 @@ pub(crate) async fn list(req: &mut Request, depot: &mut Depot) -> Result<Answer,
         let cursor = Some(cursor).filter(|cursor| !cursor.is_empty());
         let part = state.store.export(&wanted, cursor, page_size).await;
         let (items, next_cursor) = part.map_err(|error| match error {
-            vllm_gateway_store::StoreError::Invalid { .. } => Problem::from(error).of_field("cursor"),
-            other => other.into(),
+            StoreError::Invalid { .. } => Problem::from(error).of_field("cursor"),
+            other => too_wide(other),
         })?;
         return Answer::json(&Logs::Part { items, next_cursor });
     }
-    let page = state.store.page(&wanted, query.page_num()?, page_size).await?;
+    let page = state.store.page(&wanted, query.page_num()?, page_size).await.map_err(too_wide)?;
     let (page_num, page_size, total) = (page.page_num, page.page_size, page.total);
     Answer::json(&Logs::Page { items: page.items, page_num, page_size, total })
 }
@@ -82,4 +83,11 @@ pub(super) fn span(query: &Query<'_>) -> Result<(Timestamp, Option<Timestamp>), 
         return Err(Problem::invalid("from", "`from` must lie before `to`"));
     }
     Ok((from, to))
+}
+
+/// The error of a question about a span of time: one that covers too much is the fault of `from`.
+pub(super) fn too_wide(error: StoreError) -> Problem {
+    let is_slow = matches!(error, StoreError::TooSlow { .. });
+    let problem = Problem::from(error);
+    if is_slow { problem.of_field("from") } else { problem }
 }

@@ -5,7 +5,7 @@ use salvo::oapi::endpoint;
 use salvo::{Depot, Request};
 use vllm_gateway_store::{Interval, StoreError, UsageQuery};
 
-use super::logs::span;
+use super::logs::{span, too_wide};
 use super::state;
 use crate::answer::Answer;
 use crate::model::{Usage, UsageItem};
@@ -41,9 +41,10 @@ pub(crate) async fn sum(req: &mut Request, depot: &mut Depot) -> Result<Answer, 
     let rows = state.store.usage(&wanted).await.map_err(|error| match error {
         // All that a store can find wrong here is a span that is too long.
         StoreError::Invalid { .. } => Problem::from(error).of_field("from"),
-        other => other.into(),
+        other => too_wide(other),
     })?;
-    Answer::json(&Usage { items: rows.into_iter().map(UsageItem::from).collect() })
+    let items = rows.into_iter().map(|row| UsageItem::of(row, group_by_app, group_by_model));
+    Answer::json(&Usage { items: items.collect() })
 }
 
 fn groups(query: &Query<'_>) -> Result<(bool, bool), Problem> {

@@ -7,14 +7,21 @@ use crate::support::Gateway;
 #[tokio::test]
 async fn every_fault_of_a_form_is_named_by_its_field() {
     let gateway = Gateway::start().await;
-    let faults: [(Value, &str, &str); 24] = [
+    let key = "sk-live-01234567-89ab-cdef-0011-223344556677";
+    let faults: [(Value, &str, &str); 33] = [
         (json!({}), "orgName", "missing"),
         (json!({ "orgName": null }), "orgName", "missing"),
         (json!({ "orgName": 7 }), "orgName", "must be a string, not a number"),
         (json!({ "orgName": " \t " }), "orgName", "empty"),
         (json!({ "orgName": "x".repeat(201) }), "orgName", "200"),
         (json!({ "orgName": "a\nb" }), "orgName", "control"),
+        (json!({ "orgName": "a\u{202E}b" }), "orgName", "direction"),
+        (json!({ "orgName": format!("of {key}") }), "orgName", "a key"),
         (json!({ "orgName": "x", "remark": "x".repeat(1001) }), "remark", "1000"),
+        (json!({ "orgName": "x", "remark": "a\u{0}b" }), "remark", "control"),
+        (json!({ "orgName": "x", "remark": "a\u{1b}[2Jb" }), "remark", "control"),
+        (json!({ "orgName": "x", "remark": "a\u{2066}b" }), "remark", "direction"),
+        (json!({ "orgName": "x", "remark": format!("the key is {key}, keep it") }), "remark", "a key"),
         (json!({ "orgName": "x", "remark": [] }), "remark", "a string, not a list"),
         (json!({ "orgName": "x", "expireTime": "tomorrow" }), "expireTime", "RFC 3339"),
         (json!({ "orgName": "x", "expireTime": "2999-01-01T00:00:00" }), "expireTime", "offset"),
@@ -30,6 +37,9 @@ async fn every_fault_of_a_form_is_named_by_its_field() {
         (json!({ "orgName": "x", "allowedModels": ["a", "b", "a"] }), "allowedModels[2]", "already"),
         (json!({ "orgName": "x", "allowedModels": ["a\u{0}"] }), "allowedModels[0]", "control"),
         (json!({ "orgName": "x", "allowedModels": ["a".repeat(257)] }), "allowedModels[0]", "256"),
+        (json!({ "orgName": "x", "allowedModels": [key] }), "allowedModels[0]", "a key"),
+        (json!({ "orgName": "x", "status": "disabled" }), "status", "PATCH /api/apps/{id}/status"),
+        (json!({ "orgName": "x", "status": null }), "status", "PATCH /api/apps/{id}/status"),
         (json!({ "orgname": "x" }), "orgname", "did you mean `orgName`?"),
         (json!({ "orgName": "x", "apiKey": "y" }), "apiKey", "unknown field"),
         (json!({ "orgName": "x", "sk-live-01234567": "y" }), "***", "unknown field"),
@@ -42,6 +52,21 @@ async fn every_fault_of_a_form_is_named_by_its_field() {
         assert!(detail.contains(says), "{form}: {detail}");
     }
     assert_eq!(gateway.get("/api/apps").await.json()["total"], 0);
+}
+
+#[tokio::test]
+async fn the_form_of_an_app_that_exists_is_judged_alike() {
+    let gateway = Gateway::start().await;
+    let (id, key) = gateway.app("one").await;
+    let app = format!("/api/apps/{id}");
+    let put = async |form| gateway.call("PUT", &app, Some(form)).await;
+    let detail = put(json!({ "orgName": "x", "status": "disabled" })).await.problem(400, Some("status"));
+    assert!(detail.contains("PATCH /api/apps/{id}/status"), "{detail}");
+    let detail = put(json!({ "orgName": "x", "remark": key })).await.problem(400, Some("remark"));
+    assert!(detail.contains("a key") && !detail.contains(&key), "{detail}");
+    assert_eq!(gateway.get(&app).await.json()["orgName"], "one");
+    let note = format!("took over from {}\n\tsee there", &key[..16]);
+    assert_eq!(put(json!({ "orgName": "x", "remark": note })).await.json()["remark"], note);
 }
 
 #[tokio::test]
@@ -168,10 +193,18 @@ async fn unknown_routes_are_404_and_wrong_methods_405_with_what_is_allowed() {
     gateway.get("/api/nothing").await.problem(404, None);
     gateway.get("/api/apps/").await.problem(404, None);
     gateway.get("/api/apps/x/y").await.problem(404, None);
-    let refused = gateway.call("PATCH", "/api/apps", None).await;
-    refused.problem(405, None);
-    let allow: Vec<_> = refused.header("allow").split(", ").collect();
-    assert!(allow.contains(&"GET") && allow.contains(&"POST") && !allow.contains(&"PATCH"), "{allow:?}");
+    let cases = [
+        ("PATCH", "/api/apps", "GET, POST", "this route takes GET and POST only"),
+        ("POST", "/api/apps/x", "GET, PUT, DELETE", "this route takes GET, PUT and DELETE only"),
+        ("GET", "/api/apps/x/status", "PATCH", "this route takes PATCH only"),
+        ("GET", "/api/reload", "POST", "this route takes POST only"),
+        ("DELETE", "/", "GET", "this route takes GET only"),
+    ];
+    for (method, path, allow, says) in cases {
+        let refused = gateway.call(method, path, None).await;
+        assert_eq!(refused.problem(405, None), says, "{method} {path}");
+        assert_eq!(refused.header("allow"), allow, "{method} {path}");
+    }
     gateway.call("TRACE", "/api/apps", None).await.problem(405, None);
     gateway.call("POST", "/metrics", None).await.problem(405, None);
 }

@@ -1,8 +1,12 @@
 //! Records and usage.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
+use vllm_gateway_store::testing::open_sqlite_within;
 use vllm_gateway_store::{Outcome, Record, TokenSource};
 
 use crate::support::Gateway;
@@ -129,7 +133,41 @@ async fn usage_is_summed_as_it_is_asked_for() {
         .collect();
     found.sort();
     assert_eq!(found, [r#""app-1" "Acme" "m1" 2"#, r#""app-1" "Acme" "m2" 1"#, r#""app-2" "Beta" "m1" 1"#]);
+    let nobody = Record { app_id: None, org_name: None, model: None, ..record(6, 1) };
+    gateway.store.append(&[nobody]).await.unwrap();
+    let groups = gateway.get("/api/usage?groupBy=app,model").await.json();
+    let rows = groups["items"].as_array().unwrap();
+    let members = ["appId", "orgName", "model"];
+    assert!(rows.iter().all(|row| members.iter().all(|member| row.get(member).is_some())), "{groups}");
+    let nobodys = rows.iter().find(|row| row["appId"].is_null()).unwrap();
+    assert_eq!((&nobodys["orgName"], &nobodys["model"]), (&Value::Null, &Value::Null));
+    let models = gateway.get("/api/usage?groupBy=model").await.json();
+    let rows = models["items"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row.get("model").is_some() && row.get("appId").is_none()), "{models}");
     let hours = gateway.get("/api/usage?groupBy=model&interval=hour").await.json();
-    assert_eq!(hours["items"].as_array().unwrap().len(), 4);
+    assert_eq!(hours["items"].as_array().unwrap().len(), 5);
     assert!(gateway.get("/api/usage?interval=day").await.json()["items"].as_array().unwrap().len() <= 2);
+}
+
+#[tokio::test]
+async fn a_question_that_covers_too_much_is_stopped_and_says_what_to_narrow() {
+    let folder = tempfile::TempDir::new().unwrap();
+    // Without any time, so that some thousand records are too many already.
+    let store = open_sqlite_within(folder.path().join("gateway.db"), Duration::ZERO).await.unwrap();
+    let gateway = Gateway::on(Arc::new(store), folder, false).await;
+    // Half of them of each model, half of each status, and none of the first model with the second status.
+    let halves = |record: Record| match record.id.as_u128() % 2 {
+        0 => record,
+        _ => Record { model: Some("m2".into()), status: 404, ..record },
+    };
+    let old = (1..=8_000).map(|id| halves(record(id, 24 * 8))).chain([record(9_000, 1)]);
+    gateway.store.append(&old.collect::<Vec<_>>()).await.unwrap();
+    let from = Timestamp::now() - SignedDuration::from_hours(24 * 30);
+    for query in [format!("from={from}"), format!("from={from}&cursor=&model=m1&status=404")] {
+        let refused = gateway.get(&format!("/api/logs?{query}")).await;
+        let detail = refused.problem(503, Some("from"));
+        assert!(detail.contains("ask for a shorter time"), "{detail}");
+        assert_eq!(refused.header("retry-after"), "", "the same question would take as long again");
+    }
+    assert_eq!(ids(&gateway.get("/api/logs").await.json()), ["r-9000"], "a shorter time is answered");
 }

@@ -190,10 +190,7 @@ async fn within<T>(operation: impl Future<Output = T>) -> Result<T, StoreError> 
 fn by_code(what: &str, code: i32) -> StoreError {
     match code {
         DUPLICATE_KEY => StoreError::conflict("it exists already"),
-        MAX_TIME_EXPIRED => StoreError::unavailable(format!(
-            "the query took longer than {} s ({what}): ask for a shorter time or fewer records",
-            LONGEST_READ.as_secs()
-        )),
+        MAX_TIME_EXPIRED => StoreError::too_slow(LONGEST_READ),
         code if UNAUTHORIZED.contains(&code) => StoreError::unavailable(format!(
             "the MongoDB user of store.uri lacks the right ({what}): give it readWrite"
         )),

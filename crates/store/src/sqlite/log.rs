@@ -76,7 +76,12 @@ pub(super) fn page(
         .prepare_cached(&format!("SELECT count(*) FROM records{}", conditions.text))
         .and_then(|mut statement| statement.query_row(params_from_iter(&conditions.values), |row| row.get(0)))
         .map_err(failed)?;
-    let items = select(&transaction, &mut conditions, i64::from(page_size), offset)?;
+    // A page behind the end needs no search for it.
+    let items = if offset < total {
+        select(&transaction, &mut conditions, i64::from(page_size), offset)?
+    } else {
+        Vec::new()
+    };
     Ok(Page { items, page_num, page_size, total: total.unsigned_abs() })
 }
 

@@ -8,11 +8,13 @@
 //! - **Files.** The folder and the file are made when missing, for the owner only (0700, 0600). `-wal` and
 //!   `-shm` lie beside it and belong to it. The file must be on a local disk: SQLite's locks need one.
 //! - **Sharing.** Several processes on one machine may open the same file; they wait for one another up to 5
-//!   s.
+//!   s. Two *gateways* must not: what else a gateway keeps, in memory and beside the file, is its own. It takes
+//!   the `lock` before it opens the file, which nobody else needs.
 //! - **Usage** is counted in the transaction that inserts the records. Nothing can come between the two.
 
 mod apps;
 mod changes;
+mod lock;
 mod log;
 mod open;
 mod purge;
@@ -23,12 +25,14 @@ mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use vllm_gateway_record::Record;
 
+pub use self::lock::{SqliteLock, lock_sqlite};
 use self::worker::Workers;
 use crate::{
     App, AppChange, AppQuery, AppStore, Appended, ChangeMark, Changes, LogQuery, LogStore, Page, Store,
@@ -47,12 +51,17 @@ pub struct SqliteStore {
 /// Opens the database of that path, made when missing. [`StoreError::Invalid`] if it is not ours or of a
 /// newer version.
 pub async fn open_sqlite(path: impl Into<PathBuf>) -> Result<SqliteStore, StoreError> {
-    let path = path.into();
+    open_within(path.into(), worker::LONGEST_QUERY).await
+}
+
+/// The same with another bound on the time that a query may take.
+pub(crate) async fn open_within(path: PathBuf, longest: Duration) -> Result<SqliteStore, StoreError> {
     // Opening may wait for another process and for a migration: not on a thread of the runtime.
     let opened = tokio::task::spawn_blocking(move || {
         let writer = open::writer(&path)?;
         let readers = (0..READERS).map(|_| open::reader(&path)).collect::<Result<_, _>>()?;
-        Ok((Workers::start("sqlite-writer", vec![writer])?, Workers::start("sqlite-reader", readers)?))
+        let writer = Workers::start("sqlite-writer", vec![writer], longest)?;
+        Ok((writer, Workers::start("sqlite-reader", readers, longest)?))
     });
     let (writer, readers) = opened
         .await
@@ -211,10 +220,7 @@ fn write_transaction(connection: &mut Connection) -> Result<Transaction<'_>, Sto
 /// What SQLite said, by what the caller can do about it.
 fn failed(error: rusqlite::Error) -> StoreError {
     let sorted = match error.sqlite_error_code() {
-        Some(ErrorCode::OperationInterrupted) => StoreError::unavailable(format!(
-            "the query took longer than {} s: ask for a shorter time or fewer records",
-            worker::LONGEST_QUERY.as_secs()
-        )),
+        Some(ErrorCode::OperationInterrupted) => StoreError::too_slow(worker::LONGEST_QUERY),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             StoreError::unavailable("another process holds the database")
         }

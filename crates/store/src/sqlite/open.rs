@@ -51,25 +51,36 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
 }
 
 fn make_file(path: &Path) -> Result<(), StoreError> {
-    let blocked = |what: &str, error: std::io::Error| {
-        StoreError::invalid(format!("{}: cannot {what}: {error}", path.display())).because(error)
-    };
+    make_folder(path)?;
+    match for_the_owner(OpenOptions::new().write(true).create_new(true)).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(blocked(path, "make the file", error)),
+    }
+}
+
+/// Makes the folder of that file, if it is missing.
+pub(super) fn make_folder(path: &Path) -> Result<(), StoreError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         let mut builder = DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(folder).map_err(|error| blocked("make its folder", error))?;
+        builder.create(folder).map_err(|error| blocked(path, "make its folder", error))?;
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    Ok(())
+}
+
+/// Whoever makes the file by this keeps it to himself.
+pub(super) fn for_the_owner(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(blocked("make the file", error)),
-    }
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+/// The error for a file that cannot be made or used.
+pub(super) fn blocked(path: &Path, what: &str, error: std::io::Error) -> StoreError {
+    StoreError::invalid(format!("{}: cannot {what}: {error}", path.display())).because(error)
 }
 
 /// The error with the path in front, for whoever wrote it into the configuration.
@@ -79,6 +90,7 @@ fn at(path: &Path, error: StoreError) -> StoreError {
         StoreError::Unavailable { message, source } => {
             StoreError::Unavailable { message: place(message), source }
         }
+        StoreError::TooSlow { message, source } => StoreError::TooSlow { message: place(message), source },
         StoreError::Conflict { message, source } => StoreError::Conflict { message: place(message), source },
         StoreError::Invalid { message, source } => StoreError::Invalid { message: place(message), source },
         StoreError::Internal { message, source } => StoreError::Internal { message: place(message), source },

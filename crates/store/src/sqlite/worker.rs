@@ -29,11 +29,16 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 pub(super) struct Workers {
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    longest_query: Duration,
 }
 
 impl Workers {
     /// Starts one thread for each connection.
-    pub(super) fn start(name: &str, connections: Vec<Connection>) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        name: &str,
+        connections: Vec<Connection>,
+        longest_query: Duration,
+    ) -> Result<Self, StoreError> {
         let (queue, jobs) = mpsc::channel::<Job>(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         let mut threads = Vec::with_capacity(connections.len());
@@ -52,7 +57,7 @@ impl Workers {
                 })?;
             threads.push(thread);
         }
-        Ok(Self { queue: Mutex::new(Some(queue)), threads: Mutex::new(threads) })
+        Ok(Self { queue: Mutex::new(Some(queue)), threads: Mutex::new(threads), longest_query })
     }
 
     /// Runs a job that writes: once begun it is never cut short.
@@ -72,12 +77,13 @@ impl Workers {
     {
         let gone = Arc::new(AtomicBool::new(false));
         let caller = Caller(Arc::clone(&gone));
+        let longest = self.longest_query;
         let answer = self
             .run(move |connection| {
                 if gone.load(Ordering::Relaxed) {
                     return Err(StoreError::unavailable("the caller is gone"));
                 }
-                let deadline = Instant::now() + LONGEST_QUERY;
+                let deadline = Instant::now() + longest;
                 let too_long = move || gone.load(Ordering::Relaxed) || Instant::now() >= deadline;
                 connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(too_long)).map_err(super::failed)?;
                 let answer = job(connection);

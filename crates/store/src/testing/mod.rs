@@ -8,6 +8,7 @@
 //! the one that `scripts/test-tools` has installed. A missing server is a failure that says so.
 
 mod guard;
+mod hurried;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use mongodb::bson::{Document, doc};
 use tempfile::TempDir;
 
 use self::guard::Guard;
+pub use self::hurried::open_sqlite_within;
 
 const REPLICA_SET: &str = "rs0";
 
