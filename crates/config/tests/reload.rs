@@ -100,6 +100,7 @@ fn sections_that_are_left_out_have_the_documented_defaults() {
     assert_eq!(config.admin.token.to_string(), "file:data/admin.token");
     let StoreOptions::Sqlite(sqlite) = &config.store else { panic!("{:?}", config.store) };
     assert_eq!(sqlite.path, Path::new("data/gateway.db"));
+    assert_eq!(config.store.max_staleness().get().as_secs(), 3600);
     let upstream = &config.upstreams["gpu"];
     assert_eq!(upstream.endpoints[0].weight, 1);
     assert_eq!(upstream.total_timeout.get().as_secs(), 3600);

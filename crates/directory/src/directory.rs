@@ -1,25 +1,31 @@
 //! The directory: whose key is this, answered from memory.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use vllm_gateway_sdk::{Apps, Lookup};
 use vllm_gateway_store::{AppStatus, ChangeMark, Changes, StoredApp};
 
-use crate::entry::AppEntry;
+use crate::Change;
+use crate::copy::LocalCopy;
+use crate::entry::{AppEntry, KnownApp};
+use crate::freshness::{Freshness, Moment};
 use crate::key;
+use crate::known::Known;
 use crate::shards::{Edit, Shards};
 
-/// Without word from the store for this long, a key that is not known here may have been made elsewhere.
-pub(crate) const FRESH: Duration = Duration::from_secs(5);
+/// How often the store is asked. A change made elsewhere is in force here after this and the time of one poll; the
+/// promise is 5 s. From a store that tells of changes by itself it is heard sooner.
+const POLL_EVERY: Duration = Duration::from_secs(1);
 
 /// Every app, in memory.
 ///
-/// While the store is away, known keys keep working up to the staleness bound, and what is not known gets neither
+/// While the store is away, known keys keep working up to the staleness limit, and what is not known gets neither
 /// yes nor no ([`Lookup::Unavailable`]).
 pub struct Directory {
     shards: Shards,
@@ -28,48 +34,56 @@ pub struct Directory {
     changing: [tokio::sync::Mutex<()>; 16],
     /// Where the next poll goes on; held while one runs.
     pub(crate) mark: tokio::sync::Mutex<ChangeMark>,
-    staleness: Duration,
-    born: Instant,
-    /// Milliseconds from `born` to the start of the last poll that succeeded, plus one; 0 before the first.
-    last_success: AtomicU64,
-}
-
-#[derive(Default)]
-struct Known {
-    apps: HashMap<String, Arc<AppEntry>>,
-    /// Apps with a local change in progress.
-    open: HashSet<String>,
-    /// Apps with a local change that ended since the poll in flight began: what the poll says of them may be old.
-    touched: HashSet<String>,
+    pub(crate) freshness: Freshness,
+    pub(crate) copy: Option<LocalCopy>,
+    pub(crate) poll_every: Duration,
+    /// The store should be asked now.
+    pub(crate) wake: Notify,
+    /// The local copy may be behind.
+    pub(crate) news: Notify,
 }
 
 impl Directory {
     /// An empty directory, which says [`Lookup::Unavailable`] until [`sync`](Self::sync) has loaded it. Known keys
-    /// are served for `staleness` after the store was last heard.
+    /// are served for `max_staleness` after the store was last heard.
     #[must_use]
-    pub fn new(staleness: Duration) -> Self {
+    pub fn new(max_staleness: Duration) -> Self {
         Self {
             shards: Shards::new(),
             known: Mutex::default(),
             changing: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             mark: tokio::sync::Mutex::default(),
-            staleness,
-            born: Instant::now(),
-            last_success: AtomicU64::new(0),
+            freshness: Freshness::new(max_staleness),
+            copy: None,
+            poll_every: POLL_EVERY,
+            wake: Notify::new(),
+            news: Notify::new(),
         }
+    }
+
+    /// A directory that keeps a copy of the apps in the file `path`, and begins with what such a copy says that an
+    /// earlier process has left. `store` names the store: a copy of another one is not used.
+    pub async fn with_copy(max_staleness: Duration, path: PathBuf, store: &str) -> Self {
+        let mut directory = Self::new(max_staleness);
+        let copy = LocalCopy::new(path, store);
+        if let Some(restored) = copy.restore(max_staleness).await {
+            directory.freshness.restored(restored.age);
+            directory.put(&mut directory.known(), restored.apps);
+        }
+        directory.copy = Some(copy);
+        directory
     }
 
     /// Whether it can tell whose key is whose: loaded, and not staler than allowed.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.age().is_some_and(|age| age <= self.staleness)
+        self.freshness.is_within(Timestamp::now())
     }
 
-    /// How long ago the store was last heard; `None` if never.
+    /// How long ago the store was last heard, be it by an earlier process; `None` if never.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
-        let heard = self.last_success.load(Ordering::Acquire).checked_sub(1)?;
-        Some(self.born.elapsed().saturating_sub(Duration::from_millis(heard)))
+        self.freshness.age(Timestamp::now())
     }
 
     /// How many apps it knows.
@@ -85,67 +99,69 @@ impl Directory {
     }
 
     /// Announces a local change of an app. Take this *before* the store is asked, give its answer to the result.
-    ///
-    /// Until the result is gone, other local changes of the app wait, and no poll overwrites the app with what it
-    /// read before the change.
+    /// Until the result is gone, other local changes of the app wait.
     pub async fn change(&self, id: &str) -> Change<'_> {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
         let [first, ..] = hasher.finish().to_le_bytes();
         let turn = self.changing[usize::from(first) % self.changing.len()].lock().await;
-        self.known().open.insert(id.to_owned());
-        Change { directory: self, id: id.to_owned(), _turn: turn }
+        self.known().open(id);
+        Change::new(self, id.to_owned(), turn)
     }
 
-    /// Puts an app as the store has acknowledged it in force at once. For an app that nobody else may be changing,
-    /// such as one just made; otherwise use [`change`](Self::change).
-    pub fn apply(&self, stored: StoredApp) {
+    /// The answer to an open change; `false` if it was overtaken.
+    pub(crate) fn put_answer(&self, stored: StoredApp) -> bool {
         let mut known = self.known();
-        known.touched.insert(stored.app.id.clone());
-        self.put(&mut known, vec![stored]);
+        let counts = known.counts(&stored.app.id, stored.version);
+        if counts {
+            self.put(&mut known, vec![stored.into()]);
+        }
+        counts
     }
 
-    /// Forgets an app that the store has deleted. Its keys are unknown from now on.
-    pub fn forget(&self, id: &str) {
+    pub(crate) fn remove_answer(&self, id: &str) {
+        self.remove(&mut self.known(), vec![id.to_owned()]);
+    }
+
+    pub(crate) fn close(&self, id: String) {
+        self.known().close(id);
+    }
+
+    /// Opens a poll: what changes locally from here on may be newer than what the poll says.
+    pub(crate) fn poll_begins(&self) -> Moment {
+        self.known().poll_begins();
+        Moment::now()
+    }
+
+    /// Takes what a poll has read. `false` if it may have crossed a local change: the next poll must go on from the
+    /// same mark.
+    pub(crate) fn poll_ends(&self, begun: Moment, changes: Changes) -> bool {
         let mut known = self.known();
-        known.touched.insert(id.to_owned());
-        self.remove(&mut known, vec![id.to_owned()]);
-    }
-
-    /// Opens a poll: what changes locally from here on is newer than what the poll may say.
-    pub(crate) fn poll_begins(&self) -> Instant {
-        self.known().touched.clear();
-        Instant::now()
-    }
-
-    /// Takes what a poll has read. `false` if something of it had to be passed over, because it may be older than a
-    /// local change: the next poll must go on from the same mark.
-    pub(crate) fn poll_ends(&self, begun: Instant, changes: Changes) -> bool {
-        let mut known = self.known();
-        let Changes { upserts, deleted, complete, .. } = changes;
-        let told = upserts.len() + deleted.len();
-        let is_newer = |known: &Known, id: &String| known.open.contains(id) || known.touched.contains(id);
-
-        let mut gone = deleted;
+        let Changes { upserts, deleted: mut gone, complete, .. } = changes;
+        let told = upserts.len() + gone.len();
         if complete {
             let there: HashSet<&str> = upserts.iter().map(|stored| stored.app.id.as_str()).collect();
             gone.extend(known.apps.keys().filter(|id| !there.contains(id.as_str())).cloned());
         }
-        let all = upserts.len() + gone.len();
-        let upserts: Vec<_> =
-            upserts.into_iter().filter(|stored| !is_newer(&known, &stored.app.id)).collect();
-        let gone: Vec<_> = gone.into_iter().filter(|id| !is_newer(&known, id)).collect();
-        let passed_over = all - upserts.len() - gone.len();
-
-        self.remove(&mut known, gone);
-        self.put(&mut known, upserts);
-        drop(known);
-        let heard = begun.duration_since(self.born).as_millis();
-        self.last_success.store(u64::try_from(heard).unwrap_or(u64::MAX - 1) + 1, Ordering::Release);
-        if told > 0 {
-            tracing::debug!(told, passed_over, complete, "apps changed in the store");
+        let (mut taken, mut left, mut crossed) = (Vec::new(), Vec::new(), 0_usize);
+        for id in gone {
+            let verdict = known.judge_gone(&id);
+            crossed += usize::from(verdict.crossed);
+            left.extend(verdict.take.then_some(id));
         }
-        passed_over == 0
+        for stored in upserts {
+            let verdict = known.judge(&stored, complete);
+            crossed += usize::from(verdict.crossed);
+            taken.extend(verdict.take.then(|| KnownApp::from(stored)));
+        }
+        self.remove(&mut known, left);
+        self.put(&mut known, taken);
+        drop(known);
+        self.freshness.heard(begun);
+        if told > 0 {
+            tracing::debug!(told, crossed, complete, "apps changed in the store");
+        }
+        crossed == 0
     }
 
     /// The uses that the store has not been told of.
@@ -154,18 +170,38 @@ impl Directory {
         known.apps.values().filter_map(|app| Some((Arc::clone(app), app.uses.untold()?))).collect()
     }
 
-    fn put(&self, known: &mut Known, upserts: Vec<StoredApp>) {
-        let mut edits = Vec::with_capacity(upserts.len());
-        for stored in upserts {
-            let id = stored.app.id.clone();
+    /// How many changes were put in force.
+    pub(crate) fn generation(&self) -> u64 {
+        self.known().generation
+    }
+
+    /// Everything that is in force, of one moment, and the count of changes that led there.
+    pub(crate) fn everything(&self) -> (u64, Vec<KnownApp>) {
+        let known = self.known();
+        let apps = known.apps.values().filter_map(|app| {
+            let key_of = |digest| {
+                let key = self.shards.get(digest).filter(|key| key.app.id == app.id)?;
+                Some((*digest, key))
+            };
+            let keys: Vec<_> = app.digests.iter().filter_map(key_of).collect();
+            app.known(&keys)
+        });
+        (known.generation, apps.collect())
+    }
+
+    fn put(&self, known: &mut Known, apps: Vec<KnownApp>) {
+        let mut edits = Vec::with_capacity(apps.len());
+        for app in apps {
+            let id = app.id.clone();
             let before = known.apps.get(&id);
-            let (app, keys) = AppEntry::of(stored, before.map(Arc::as_ref));
+            let (app, keys) = AppEntry::of(app, before.map(Arc::as_ref));
             if let Some(before) = before {
                 let ended = before.digests.iter().filter(|digest| !app.digests.contains(digest));
                 edits.extend(ended.map(|digest| (*digest, Edit::Remove(id.clone()))));
             }
             edits.extend(keys.into_iter().map(|(digest, entry)| (digest, Edit::Put(entry))));
             known.apps.insert(id, app);
+            known.generation += 1;
         }
         self.shards.edit(edits);
     }
@@ -175,6 +211,7 @@ impl Directory {
         for id in ids {
             let Some(app) = known.apps.remove(&id) else { continue };
             edits.extend(app.digests.iter().map(|digest| (*digest, Edit::Remove(id.clone()))));
+            known.generation += 1;
         }
         self.shards.edit(edits);
     }
@@ -191,11 +228,14 @@ impl Apps for Directory {
         let now = Timestamp::now();
         let ended = |until: Option<Timestamp>| until.is_some_and(|until| until <= now);
         let Some(entry) = self.shards.get(&digest) else {
-            let fresh = self.age().is_some_and(|age| age <= FRESH.min(self.staleness));
-            return if fresh { Lookup::Unknown } else { Lookup::Unavailable };
+            return if self.freshness.is_live(now) { Lookup::Unknown } else { Lookup::Unavailable };
         };
+        // The end of a grace time never moves to later; anything else may have changed since the store was heard.
         if ended(entry.valid_until) {
             return Lookup::Unknown;
+        }
+        if !self.freshness.is_within(now) {
+            return Lookup::Unavailable;
         }
         if entry.app.status == AppStatus::Disabled {
             return Lookup::Disabled(entry.consumer);
@@ -203,44 +243,10 @@ impl Apps for Directory {
         if ended(entry.app.expire_time) {
             return Lookup::Expired(entry.consumer);
         }
-        if !self.is_ready() {
-            return Lookup::Unavailable;
-        }
         entry.app.uses.note(now);
         Lookup::Granted(entry.consumer)
     }
 }
 
-/// A local change of one app, from before the store is asked until its answer is in force here.
-///
-/// Dropped without an answer (the store failed, the client left) it changes nothing: the next poll says what is.
-#[must_use = "a change is in force here once its answer is handed over"]
-pub struct Change<'a> {
-    directory: &'a Directory,
-    id: String,
-    _turn: tokio::sync::MutexGuard<'a, ()>,
-}
-
-impl Change<'_> {
-    /// The store has acknowledged the change: this is the app now.
-    pub fn apply(self, stored: StoredApp) {
-        self.directory.put(&mut self.directory.known(), vec![stored]);
-    }
-
-    /// The store has deleted the app, or has none of that id.
-    pub fn forget(self) {
-        self.directory.remove(&mut self.directory.known(), vec![self.id.clone()]);
-    }
-}
-
-impl Drop for Change<'_> {
-    fn drop(&mut self) {
-        let mut known = self.directory.known();
-        known.open.remove(&self.id);
-        // Whatever a poll in flight has read of this app may be from before.
-        known.touched.insert(std::mem::take(&mut self.id));
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,34 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
 use vllm_gateway_sdk::Consumer;
-use vllm_gateway_store::{AppStatus, KeyDigest, StoredApp};
+use vllm_gateway_store::{AppKey, AppStatus, KeyDigest, StoredApp};
+
+/// What matters here of an app, as the store or the local copy has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KnownApp {
+    pub(crate) id: String,
+    pub(crate) org_name: String,
+    pub(crate) status: AppStatus,
+    pub(crate) expire_time: Option<Timestamp>,
+    pub(crate) allowed_models: Option<Vec<String>>,
+    pub(crate) keys: Vec<AppKey>,
+    pub(crate) version: u64,
+}
+
+impl From<StoredApp> for KnownApp {
+    fn from(stored: StoredApp) -> Self {
+        let StoredApp { app, keys, version } = stored;
+        Self {
+            id: app.id,
+            org_name: app.org_name,
+            status: app.status,
+            expire_time: app.expire_time,
+            allowed_models: app.allowed_models,
+            keys,
+            version,
+        }
+    }
+}
 
 /// An app, shared by the entries of its keys.
 #[derive(Debug)]
@@ -14,6 +41,7 @@ pub(crate) struct AppEntry {
     pub(crate) status: AppStatus,
     pub(crate) expire_time: Option<Timestamp>,
     pub(crate) digests: Vec<KeyDigest>,
+    pub(crate) version: u64,
     /// Outlives the entry: a change of the app does not lose its last use.
     pub(crate) uses: Arc<Uses>,
 }
@@ -28,26 +56,47 @@ pub(crate) struct KeyEntry {
 
 impl AppEntry {
     /// The entries of an app; `before` is what was known of it.
-    pub(crate) fn of(stored: StoredApp, before: Option<&Self>) -> (Arc<Self>, Vec<(KeyDigest, KeyEntry)>) {
-        let StoredApp { app, keys } = stored;
+    pub(crate) fn of(app: KnownApp, before: Option<&Self>) -> (Arc<Self>, Vec<(KeyDigest, KeyEntry)>) {
+        let KnownApp { id, org_name, status, expire_time, allowed_models, keys, version } = app;
         let entry = Arc::new(Self {
-            id: app.id.clone(),
-            status: app.status,
-            expire_time: app.expire_time,
+            id: id.clone(),
+            status,
+            expire_time,
             digests: keys.iter().map(|key| key.digest).collect(),
+            version,
             uses: before.map(|before| Arc::clone(&before.uses)).unwrap_or_default(),
         });
         let entries = keys.into_iter().map(|key| {
             let consumer = Arc::new(Consumer {
-                id: app.id.clone(),
-                name: app.org_name.clone(),
+                id: id.clone(),
+                name: org_name.clone(),
                 key_prefix: key.prefix,
-                allowed_models: app.allowed_models.clone(),
+                allowed_models: allowed_models.clone(),
             });
             (key.digest, KeyEntry { app: Arc::clone(&entry), consumer, valid_until: key.valid_until })
         });
         let entries = entries.collect();
         (entry, entries)
+    }
+
+    /// The app as it was given to [`of`](Self::of), from the entries of its keys; `None` without any: nobody can
+    /// be let in by it.
+    pub(crate) fn known(&self, keys: &[(KeyDigest, KeyEntry)]) -> Option<KnownApp> {
+        let (_, first) = keys.first()?;
+        let key_of = |(digest, key): &(KeyDigest, KeyEntry)| AppKey {
+            digest: *digest,
+            prefix: key.consumer.key_prefix.clone(),
+            valid_until: key.valid_until,
+        };
+        Some(KnownApp {
+            id: self.id.clone(),
+            org_name: first.consumer.name.clone(),
+            status: self.status,
+            expire_time: self.expire_time,
+            allowed_models: first.consumer.allowed_models.clone(),
+            keys: keys.iter().map(key_of).collect(),
+            version: self.version,
+        })
     }
 }
 

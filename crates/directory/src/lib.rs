@@ -1,15 +1,19 @@
-//! What a request needs of the store without waiting for it: whose key it is, and room for its record.
+//! What a request needs to know of the apps, without waiting for the store: whose key it is.
 //!
-//! [`Directory`] keeps every app in memory and in step with the store; [`RecordWriter`] takes records and ships
-//! them in batches. Neither ever makes a request wait for the store.
+//! [`Directory`] keeps every app in memory and in step with the store, with a copy on the disk for a start while the
+//! store is away. It never makes a request wait for the store.
 
+mod change;
+mod copy;
 mod directory;
 mod entry;
+mod freshness;
+mod keeping;
 mod key;
+mod known;
 mod shards;
 mod sync;
-mod writer;
 
-pub use directory::{Change, Directory};
+pub use change::Change;
+pub use directory::Directory;
 pub use key::Key;
-pub use writer::{Flushed, RecordCounts, RecordWriter, WriterOptions};

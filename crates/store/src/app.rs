@@ -111,17 +111,34 @@ pub struct AppKey {
     pub valid_until: Option<Timestamp>,
 }
 
-/// An app together with its keys, the current one first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An app together with its keys, the current one first. Two are equal that say the same of the app; the version
+/// only says which of them is the later.
+#[derive(Clone, Debug)]
 pub struct StoredApp {
     /// The app.
     pub app: App,
     /// Its keys: the current one, then those in their grace time. Ended ones may still be there: look at
     /// [`AppKey::valid_until`].
     pub keys: Vec<AppKey>,
+    /// Of two states of one app in one store, the one with the higher version is the later. 0 before it is stored.
+    pub version: u64,
 }
 
+impl PartialEq for StoredApp {
+    fn eq(&self, other: &Self) -> bool {
+        self.app == other.app && self.keys == other.keys
+    }
+}
+
+impl Eq for StoredApp {}
+
 impl StoredApp {
+    /// An app that is yet to be stored.
+    #[must_use]
+    pub const fn new(app: App, keys: Vec<AppKey>) -> Self {
+        Self { app, keys, version: 0 }
+    }
+
     /// Makes a change, as every store does it.
     pub(crate) fn apply(&mut self, change: AppChange, now: Timestamp) -> Result<(), StoreError> {
         match change {

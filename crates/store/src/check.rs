@@ -75,7 +75,7 @@ pub(crate) fn text_length(record: &Record) -> usize {
 
 /// Why an app cannot be stored.
 pub(crate) fn app(stored: &StoredApp) -> Result<(), StoreError> {
-    let StoredApp { app, keys } = stored;
+    let StoredApp { app, keys, .. } = stored;
     length("id", &app.id, 1, MAX_ID)?;
     details(&app.org_name, app.remark.as_deref(), app.allowed_models.as_deref())?;
     if !(1..=MAX_KEYS).contains(&keys.len()) {

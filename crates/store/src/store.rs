@@ -68,6 +68,16 @@ pub trait AppStore: Send + Sync {
     /// is.
     async fn changes(&self, since: &ChangeMark) -> Result<Changes, StoreError>;
 
+    /// Calls `changed` as soon as an app may have changed, by whomever, for as long as it is polled; once at the
+    /// beginning too, for what came before. It says only that it is time to ask [`changes`](Self::changes): what
+    /// is missed here, because this breaks or because nobody listened, is still told there.
+    ///
+    /// `Ok` at once from a store that cannot tell. An error when listening failed or ended: begin again.
+    async fn watch(&self, changed: &(dyn Fn() + Send + Sync)) -> Result<(), StoreError> {
+        let _ = changed;
+        Ok(())
+    }
+
     /// Notes when apps were last used. Times never go back, unknown ids are passed over, and it does not
     /// count as a change.
     async fn touch(&self, uses: &[(String, Timestamp)]) -> Result<(), StoreError>;

@@ -5,6 +5,8 @@
 mod suite;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, IndexModel};
@@ -23,6 +25,33 @@ async fn open(test: &str) -> Fixture {
 }
 
 store_suite!(open);
+
+#[tokio::test]
+async fn a_standalone_server_cannot_tell_of_changes_and_says_so_at_once() {
+    let server = testing::mongodb();
+    let store = connect_mongodb(&server.uri, &server.database("cannot_tell")).await.unwrap();
+    let said = AtomicUsize::new(0);
+    let count = || {
+        said.fetch_add(1, Ordering::Relaxed);
+    };
+    tokio::time::timeout(Duration::from_secs(5), store.watch(&count)).await.unwrap().unwrap();
+    assert_eq!(said.into_inner(), 0);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_app_that_was_written_before_versions_were_counted_is_read_and_counted_on() {
+    let database = testing::mongodb().database("no_version");
+    let store = connect_mongodb(&testing::mongodb().uri, &database).await.unwrap();
+    let stored = app("old");
+    store.insert(&stored).await.unwrap();
+    let apps = meddler(&database).await.collection::<Document>("apps");
+    apps.update_one(doc! {}, doc! { "$unset": { "version": "" } }).await.unwrap();
+    assert_eq!(store.get(&stored.app.id).await.unwrap().unwrap().version, 0);
+    let change = AppChange::Status(AppStatus::Disabled);
+    assert_eq!(store.update(&stored.app.id, change).await.unwrap().unwrap().version, 1);
+    store.close().await;
+}
 
 async fn meddler(database: &str) -> mongodb::Database {
     Client::with_uri_str(&testing::mongodb().uri).await.unwrap().database(database)

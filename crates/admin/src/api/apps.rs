@@ -1,9 +1,11 @@
 //! `/api/apps`: apps and their keys.
 //!
 //! Every change is announced to the directory before the store is asked, and in force there as soon as the store
-//! has acknowledged it. Where the caller leaves midway, the directory's next poll says what came of it.
+//! has acknowledged it; the caller hears so when the directory's local copy has it too. Where the caller leaves
+//! midway, the directory's next poll says what came of it.
 
 use jiff::SignedDuration;
+use salvo::http::StatusCode;
 use salvo::oapi::endpoint;
 use salvo::{Depot, Request};
 use uuid::Uuid;
@@ -40,10 +42,13 @@ pub(crate) async fn create(req: &mut Request, depot: &mut Depot) -> Result<Answe
         remark: form.remark,
         allowed_models: form.allowed_models,
     };
-    let stored = StoredApp { app, keys: vec![key.stored()] };
+    let stored = StoredApp::new(app, vec![key.stored()]);
     let change = state.directory.change(&stored.app.id).await;
     state.store.insert(&stored).await?;
-    change.apply(stored.clone());
+    if let Err(error) = change.apply(stored.clone()).await {
+        // A key that a restart would not know gets 503 then, which is no harm.
+        tracing::warn!(%error, "the new app is not in the local copy of the apps yet");
+    }
     let location = format!("/api/apps/{}", stored.app.id);
     Answer::created(location, &with_key(stored, &key))
 }
@@ -133,7 +138,7 @@ pub(crate) async fn delete(req: &mut Request, depot: &mut Depot) -> Result<Answe
     let id = id(req)?;
     let change = state.directory.change(&id).await;
     let was_there = state.store.delete(&id).await?;
-    change.forget();
+    change.forget().await.map_err(|error| not_kept(&error))?;
     if was_there { Ok(Answer::empty()) } else { Err(Problem::no_such_app()) }
 }
 
@@ -144,14 +149,24 @@ async fn change(req: &Request, depot: &Depot, change: AppChange) -> Result<Store
     let announced = state.directory.change(&id).await;
     match state.store.update(&id, change).await? {
         Some(stored) => {
-            announced.apply(stored.clone());
+            announced.apply(stored.clone()).await.map_err(|error| not_kept(&error))?;
             Ok(stored)
         }
         None => {
-            announced.forget();
+            announced.forget().await.map_err(|error| not_kept(&error))?;
             Err(Problem::no_such_app())
         }
     }
+}
+
+/// A change is acknowledged only when a restart cannot undo it, also while the store is away.
+fn not_kept(error: &std::io::Error) -> Problem {
+    tracing::error!(%error, "a change of an app could not be kept on the disk");
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the change is stored and in force, but the gateway's local copy of the apps could neither be written nor \
+         removed: a restart while the store is away would undo it; look at the disk, then make the change again",
+    )
 }
 
 fn mint() -> Result<Key, Problem> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use vllm_gateway_sdk::SecretRef;
+use vllm_gateway_sdk::{DurationText, SecretRef};
 
 /// Where apps and access-log records are kept.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,6 +19,15 @@ pub enum StoreOptions {
 impl StoreOptions {
     /// The values of `kind`, the default first.
     pub const KINDS: [&'static str; 2] = ["sqlite", "mongodb"];
+
+    /// How long known keys work while the store is away.
+    #[must_use]
+    pub const fn max_staleness(&self) -> DurationText {
+        match self {
+            Self::Sqlite(options) => options.max_staleness,
+            Self::Mongodb(options) => options.max_staleness,
+        }
+    }
 }
 
 impl Default for StoreOptions {
@@ -33,11 +42,14 @@ impl Default for StoreOptions {
 pub struct SqliteOptions {
     /// The database file; it is made at the first start.
     pub path: PathBuf,
+    /// How long known keys work while the database cannot be read, restarts included; after that every key is
+    /// answered with 503.
+    pub max_staleness: DurationText,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { path: PathBuf::from("data/gateway.db") }
+        Self { path: PathBuf::from("data/gateway.db"), max_staleness: max_staleness() }
     }
 }
 
@@ -50,6 +62,14 @@ pub struct MongodbOptions {
     /// The name of the database.
     #[serde(default = "database")]
     pub database: String,
+    /// How long known keys work while the server is away, restarts included; after that every key is answered
+    /// with 503. A key that is revoked elsewhere meanwhile works here until then, or until the server is back.
+    #[serde(default = "max_staleness")]
+    pub max_staleness: DurationText,
+}
+
+const fn max_staleness() -> DurationText {
+    DurationText::seconds(3600)
 }
 
 fn database() -> String {

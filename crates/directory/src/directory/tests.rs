@@ -41,18 +41,26 @@ impl Place {
         self.store.update(id, change).await.unwrap().unwrap()
     }
 
+    async fn put(&self, stored: StoredApp) {
+        self.directory.change(&stored.app.id).await.apply(stored).await.unwrap();
+    }
+
     fn says(&self, key: &Key) -> String {
-        match self.directory.lookup(key.expose()) {
-            Lookup::Granted(consumer) => format!("granted {}", consumer.name),
-            Lookup::Disabled(_) => "disabled".into(),
-            Lookup::Expired(_) => "expired".into(),
-            Lookup::Unknown => "unknown".into(),
-            Lookup::Unavailable => "unavailable".into(),
-        }
+        says(&self.directory, key)
     }
 }
 
-fn app(id: &str) -> (StoredApp, Key) {
+pub(crate) fn says(directory: &Directory, key: &Key) -> String {
+    match directory.lookup(key.expose()) {
+        Lookup::Granted(consumer) => format!("granted {}", consumer.name),
+        Lookup::Disabled(_) => "disabled".into(),
+        Lookup::Expired(_) => "expired".into(),
+        Lookup::Unknown => "unknown".into(),
+        Lookup::Unavailable => "unavailable".into(),
+    }
+}
+
+pub(crate) fn app(id: &str) -> (StoredApp, Key) {
     let key = Key::mint().unwrap();
     let app = App {
         id: id.into(),
@@ -65,7 +73,7 @@ fn app(id: &str) -> (StoredApp, Key) {
         remark: None,
         allowed_models: None,
     };
-    (StoredApp { app, keys: vec![key.stored()] }, key)
+    (StoredApp::new(app, vec![key.stored()]), key)
 }
 
 #[tokio::test]
@@ -108,7 +116,7 @@ async fn expiry_is_judged_by_the_clock_at_the_lookup() {
     let (mut stored, key) = app("one");
     let end = Timestamp::now() + SignedDuration::from_millis(300);
     stored.app.expire_time = Some(end);
-    place.directory.apply(stored);
+    place.put(stored).await;
     assert_eq!(place.says(&key), "granted one");
     while Timestamp::now() < end {
         tokio::task::yield_now().await;
@@ -143,7 +151,7 @@ async fn a_poll_in_flight_does_not_undo_a_local_change() {
 
     let change = place.directory.change("one").await;
     let disabled = place.store.update("one", AppChange::Status(AppStatus::Disabled)).await.unwrap().unwrap();
-    change.apply(disabled);
+    change.apply(disabled).await.unwrap();
     assert!(!place.directory.poll_ends(begun, old), "the poll must be repeated from its mark");
     assert_eq!(place.says(&key), "disabled");
 }
@@ -159,10 +167,10 @@ async fn a_poll_in_flight_neither_brings_back_a_deleted_app_nor_drops_a_new_one(
 
     let change = place.directory.change("deleted").await;
     place.store.delete("deleted").await.unwrap();
-    change.forget();
+    change.forget().await.unwrap();
     let (stored, new) = app("new");
     place.store.insert(&stored).await.unwrap();
-    place.directory.apply(stored);
+    place.put(stored).await;
 
     assert!(!place.directory.poll_ends(begun, old));
     assert_eq!((place.says(&deleted), place.says(&new)), ("unknown".into(), "granted new".into()));
@@ -180,25 +188,128 @@ async fn a_poll_that_read_before_an_unfinished_change_is_passed_over_too() {
     let old = place.store.changes(&ChangeMark::start()).await.unwrap();
     let renamed = place.rename("one", "renamed").await;
     assert!(!place.directory.poll_ends(begun, old));
-    change.apply(renamed);
+    change.apply(renamed).await.unwrap();
     assert_eq!(place.says(&key), "granted renamed");
 }
 
 #[tokio::test]
-async fn what_a_poll_passed_over_is_told_by_the_next_one() {
+async fn a_local_change_that_hangs_holds_up_nothing_that_was_changed_elsewhere() {
     let place = Place::new().await;
     let key = place.add("one").await;
     place.poll().await;
-    // Another gateway renames, this one's change fails in between: the poll must not lose the other's change.
-    place.rename("one", "by another").await;
-    let begun = place.directory.poll_begins();
-    let mark = place.directory.mark.lock().await.clone();
-    let changes = place.store.changes(&mark).await.unwrap();
-    drop(place.directory.change("one").await);
-    assert!(!place.directory.poll_ends(begun, changes));
-    assert_eq!(place.says(&key), "granted one");
+    let hanging = place.directory.change("one").await;
+    // Another gateway disables, while the store does not answer this one.
+    let disabled = place.store.update("one", AppChange::Status(AppStatus::Disabled)).await.unwrap().unwrap();
     place.poll().await;
-    assert_eq!(place.says(&key), "granted by another");
+    assert_eq!(place.says(&key), "disabled");
+    // The answer comes at last, of a change that was made before.
+    let older = StoredApp { version: disabled.version - 1, ..disabled };
+    let mut enabled = older.clone();
+    enabled.app.status = AppStatus::Enabled;
+    hanging.apply(enabled).await.unwrap();
+    assert_eq!(place.says(&key), "disabled", "the later change stays");
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_after_the_apps_deletion_does_not_bring_it_back() {
+    let place = Place::new().await;
+    let key = place.add("one").await;
+    place.poll().await;
+    let hanging = place.directory.change("one").await;
+    let renamed = place.rename("one", "renamed").await;
+    place.store.delete("one").await.unwrap();
+    place.poll().await;
+    assert_eq!(place.says(&key), "unknown", "the deletion counts although a change is under way");
+    hanging.apply(renamed).await.unwrap();
+    assert_eq!(place.says(&key), "unknown");
+    place.poll().await;
+    assert_eq!(place.says(&key), "unknown");
+}
+
+#[tokio::test]
+async fn a_poll_that_took_its_time_does_not_undo_what_came_later() {
+    let place = Place::new().await;
+    let (disabled, rotated) = (place.add("disabled").await, place.add("rotated").await);
+    let deleted = place.add("deleted").await;
+    place.poll().await;
+    // Everything changes once, and a slow poll reads that; it is all changed again before the poll is through.
+    let mark = place.directory.mark.lock().await.clone();
+    for id in ["disabled", "rotated", "deleted"] {
+        place.rename(id, "renamed").await;
+    }
+    let begun = place.directory.poll_begins();
+    let slow = place.store.changes(&mark).await.unwrap();
+    assert!(!slow.complete && slow.upserts.len() == 3);
+    let disable = AppChange::Status(AppStatus::Disabled);
+    let new = Key::mint().unwrap();
+    let rotate = AppChange::Rotate { new: new.stored(), old_valid_until: None };
+    for (id, change) in [("disabled", disable), ("rotated", rotate)] {
+        let local = place.directory.change(id).await;
+        let stored = place.store.update(id, change).await.unwrap().unwrap();
+        local.apply(stored).await.unwrap();
+    }
+    let local = place.directory.change("deleted").await;
+    place.store.delete("deleted").await.unwrap();
+    local.forget().await.unwrap();
+    let all = || [&disabled, &rotated, &new, &deleted].map(|key| place.says(key));
+    let now = ["disabled", "unknown", "granted renamed", "unknown"];
+    assert_eq!(all(), now);
+    place.directory.poll_ends(begun, slow);
+    assert_eq!(all(), now, "after the slow poll");
+    place.poll().await;
+    assert_eq!(all(), now, "after the next one");
+}
+
+#[tokio::test]
+async fn changes_and_polls_in_any_order_end_with_what_the_store_has() {
+    let place = Place::new().await;
+    let key = place.add("one").await;
+    place.poll().await;
+    // The change, its answer, the poll's reading and its end, in each order in which they can come.
+    let orders = ["cars", "cras", "crsa", "rcas", "rcsa", "rsca", "carRsS", "rcRaSs"];
+    for (round, order) in orders.into_iter().enumerate() {
+        let status = if round % 2 == 0 { AppStatus::Disabled } else { AppStatus::Enabled };
+        let mut change = Some(place.directory.change("one").await);
+        let (mut changed, mut read) = (None, Vec::new());
+        for step in order.chars() {
+            match step {
+                'c' => changed = place.store.update("one", AppChange::Status(status)).await.unwrap(),
+                'a' => change.take().unwrap().apply(changed.take().unwrap()).await.unwrap(),
+                'r' | 'R' => {
+                    let begun = place.directory.poll_begins();
+                    let mark = place.directory.mark.lock().await.clone();
+                    read.push((begun, place.store.changes(&mark).await.unwrap()));
+                }
+                _ => {
+                    let (begun, changes) = read.remove(0);
+                    let next = changes.mark.clone();
+                    if place.directory.poll_ends(begun, changes) {
+                        *place.directory.mark.lock().await = next;
+                    }
+                }
+            }
+            if change.is_none() {
+                let wanted = if status == AppStatus::Disabled { "disabled" } else { "granted one" };
+                assert_eq!(place.says(&key), wanted, "{order} at {step}");
+            }
+        }
+        place.poll().await;
+        let wanted = if status == AppStatus::Disabled { "disabled" } else { "granted one" };
+        assert_eq!(place.says(&key), wanted, "{order}, in the end");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_was_replaced_by_an_older_copy_is_believed() {
+    let place = Place::new().await;
+    let key = place.add("one").await;
+    let older = place.store.changes(&ChangeMark::start()).await.unwrap();
+    place.store.update("one", AppChange::Status(AppStatus::Disabled)).await.unwrap();
+    place.poll().await;
+    assert_eq!(place.says(&key), "disabled");
+    let begun = place.directory.poll_begins();
+    assert!(place.directory.poll_ends(begun, older));
+    assert_eq!(place.says(&key), "granted one");
 }
 
 #[tokio::test]
@@ -208,14 +319,14 @@ async fn local_changes_of_one_app_wait_for_each_other() {
     let mut second = Box::pin(place.directory.change("one"));
     assert!(futures_util::poll!(&mut second).is_pending());
     drop(first);
-    second.await.forget();
+    second.await.forget().await.unwrap();
 }
 
 #[tokio::test]
 async fn known_keys_outlive_the_store_up_to_the_staleness_bound_and_no_longer() {
     let mut place = Place::new().await;
     let key = place.add("one").await;
-    place.directory.staleness = Duration::from_millis(150);
+    place.directory.freshness = Freshness::new(Duration::from_millis(150));
     place.poll().await;
     assert_eq!(place.says(&key), "granted one");
     assert_eq!(place.says(&Key::mint().unwrap()), "unknown");
@@ -226,6 +337,41 @@ async fn known_keys_outlive_the_store_up_to_the_staleness_bound_and_no_longer() 
     assert_eq!(place.says(&Key::mint().unwrap()), "unavailable");
     place.poll().await;
     assert_eq!(place.says(&key), "granted one");
+}
+
+#[tokio::test]
+async fn beyond_the_bound_nothing_is_said_that_may_have_changed() {
+    let mut place = Place::new().await;
+    let (disabled, ended) = (place.add("one").await, place.add("two").await);
+    place.store.update("one", AppChange::Status(AppStatus::Disabled)).await.unwrap();
+    let rotate = AppChange::Rotate {
+        new: Key::mint().unwrap().stored(),
+        old_valid_until: Some(Timestamp::now() + SignedDuration::from_millis(1)),
+    };
+    place.store.update("two", rotate).await.unwrap();
+    place.directory.freshness = Freshness::new(Duration::from_millis(50));
+    place.poll().await;
+    while place.directory.is_ready() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(place.says(&disabled), "unavailable", "it may be enabled by now");
+    assert_eq!(place.says(&ended), "unknown", "that a grace time is over stays true");
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_known_is_nobodys_only_while_the_store_answers() {
+    let place = Place::new().await;
+    let known = place.add("one").await;
+    place.poll().await;
+    let unknown = Key::mint().unwrap();
+    assert_eq!(place.says(&unknown), "unknown");
+    let folder = TempDir::new().unwrap();
+    let closed = open_sqlite(folder.path().join("closed.db")).await.unwrap();
+    vllm_gateway_store::Store::close(&closed).await;
+    assert!(place.directory.poll(&closed).await.is_err());
+    assert_eq!((place.says(&unknown), place.says(&known)), ("unavailable".into(), "granted one".into()));
+    place.poll().await;
+    assert_eq!(place.says(&unknown), "unknown");
 }
 
 #[tokio::test]

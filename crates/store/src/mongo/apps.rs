@@ -19,7 +19,7 @@ const BATCH: usize = 500;
 
 pub(super) async fn insert(connection: &Connection, stored: &StoredApp) -> Result<(), StoreError> {
     let token = Uuid::new_v4().to_string();
-    let mut document = changing(stored, &token);
+    let mut document = changing(stored, 1, &token);
     document.insert("_id", &stored.app.id);
     document.insert("createTime", time_value(stored.app.create_time));
     document.insert("lastUsedTime", maybe_time_value(stored.app.last_used_time));
@@ -89,8 +89,10 @@ pub(super) async fn update(
         let token = Uuid::new_v4().to_string();
         let mut unchanged = there(id);
         unchanged.insert("change", text(&document, "change")?);
+        // Nobody else counts on from here: the token says that nothing came between.
+        let version = i64::try_from(stored.version).map_err(|_| broken("version"))? + 1;
         let update = apps
-            .find_one_and_update(unchanged, doc! { "$set": changing(&stored, &token) })
+            .find_one_and_update(unchanged, doc! { "$set": changing(&stored, version, &token) })
             .return_document(ReturnDocument::After);
         let changed = connection.run("changing an app", update).await.map_err(|error| taken(error, id))?;
         if let Some(document) = changed {
@@ -143,8 +145,8 @@ fn there(id: &str) -> Document {
     doc! { "_id": id, "deleted": { "$ne": true } }
 }
 
-/// What a change writes, with its token and its mark.
-fn changing(stored: &StoredApp, token: &str) -> Document {
+/// What a change writes, with its version, its token and its mark.
+fn changing(stored: &StoredApp, version: i64, token: &str) -> Document {
     let app = &stored.app;
     let keys: Vec<Document> = stored
         .keys
@@ -163,6 +165,7 @@ fn changing(stored: &StoredApp, token: &str) -> Document {
         "remark": app.remark.as_deref(),
         "allowedModels": app.allowed_models.as_deref(),
         "keys": keys,
+        "version": version,
         "change": token,
         "pending": token,
     }
@@ -196,7 +199,16 @@ pub(super) fn stored_of(document: &Document) -> Result<StoredApp, StoreError> {
             allowed_models,
         },
         keys: keys.iter().map(key_of).collect::<Result<_, _>>()?,
+        version: version_of(document)?,
     })
+}
+
+/// 0 for an app that was written before versions were counted.
+fn version_of(document: &Document) -> Result<u64, StoreError> {
+    if !document.contains_key("version") {
+        return Ok(0);
+    }
+    u64::try_from(integer(document, "version")?).map_err(|_| broken("version"))
 }
 
 fn key_of(value: &Bson) -> Result<AppKey, StoreError> {

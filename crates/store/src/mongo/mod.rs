@@ -6,7 +6,7 @@
 //!   [`Store::ping`] tells.
 //! - **Indexes** are made and checked in the background, until that succeeds. Until then only what relies on
 //!   a unique index waits for them: inserting an app and rotating a key.
-//! - **Changes of apps**: see `feed`. They run to their end on a task of their own, even if the caller is
+//! - **Changes of apps**: see `feed`, and `watch` for how others hear of them at once. They run to their end on a task of their own, even if the caller is
 //!   gone.
 //!
 //! # Why usage is exact
@@ -50,6 +50,7 @@ mod roll_up;
 mod schema;
 mod secret;
 mod usage;
+mod watch;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -95,6 +96,12 @@ pub async fn connect_mongodb(uri: &str, database: &str) -> Result<MongoStore, St
     let inner = Arc::new(Inner { connection, ready: OnceCell::new(), me: Uuid::new_v4() });
     tokio::spawn(make_ready(Arc::downgrade(&inner)));
     Ok(MongoStore { inner })
+}
+
+/// Which database that is, without anything secret: to tell one from another.
+#[must_use]
+pub fn place(uri: &str, database: &str) -> String {
+    format!("mongodb {}/{database}", secret::hosts(uri))
 }
 
 /// Tries until it succeeds, or the store is gone.
@@ -173,6 +180,10 @@ impl AppStore for MongoStore {
 
     async fn changes(&self, since: &ChangeMark) -> Result<Changes, StoreError> {
         feed::since(&self.inner.connection, since).await
+    }
+
+    async fn watch(&self, changed: &(dyn Fn() + Send + Sync)) -> Result<(), StoreError> {
+        watch::apps(&self.inner.connection, changed).await
     }
 
     async fn touch(&self, uses: &[(String, Timestamp)]) -> Result<(), StoreError> {

@@ -36,12 +36,20 @@ impl fmt::Debug for Uri {
     }
 }
 
-fn secrets_of(uri: &str) -> Vec<String> {
+/// The part between the scheme and the path: login and hosts.
+fn authority(uri: &str) -> &str {
     let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let Some((login, _)) = rest.get(..end).and_then(|authority| authority.rsplit_once('@')) else {
-        return Vec::new();
-    };
+    rest.split(['/', '?']).next().unwrap_or(rest)
+}
+
+/// The servers in an address, without the login before them.
+pub(super) fn hosts(uri: &str) -> &str {
+    let authority = authority(uri);
+    authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts)
+}
+
+fn secrets_of(uri: &str) -> Vec<String> {
+    let Some((login, _)) = authority(uri).rsplit_once('@') else { return Vec::new() };
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
     let mut secrets =
         vec![login.to_owned(), user.to_owned(), decoded(user), password.to_owned(), decoded(password)];
@@ -86,6 +94,12 @@ mod tests {
             uri.masked("parsing mongodb://user:secret@db.example failed").to_string(),
             "parsing *** failed"
         );
+    }
+
+    #[test]
+    fn the_hosts_of_an_address_are_told_without_its_login() {
+        assert_eq!(hosts("mongodb://user:p%40ss@a:1,b:2/auth?tls=true"), "a:1,b:2");
+        assert_eq!(hosts("mongodb+srv://db.example?w=1"), "db.example");
     }
 
     #[test]

@@ -7,8 +7,7 @@ use super::{failed, write_transaction};
 use crate::times::{from_micros, micros};
 use crate::{App, AppChange, AppKey, AppQuery, AppStatus, KeyDigest, Page, StoreError, StoredApp};
 
-const COLUMNS: &str =
-    "id, org_name, key_prefix, status, create_time, expire_time, last_used_time, remark, allowed_models";
+const COLUMNS: &str = "id, org_name, key_prefix, status, create_time, expire_time, last_used_time, remark, allowed_models, revision";
 
 pub(super) fn insert(connection: &mut Connection, stored: &StoredApp) -> Result<(), StoreError> {
     let transaction = write_transaction(connection)?;
@@ -44,10 +43,10 @@ pub(super) fn insert(connection: &mut Connection, stored: &StoredApp) -> Result<
 pub(super) fn get(connection: &Connection, id: &str) -> Result<Option<StoredApp>, StoreError> {
     let app = connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM apps WHERE id = ?1"))
-        .and_then(|mut statement| statement.query_row([id], |row| Ok(app_of(row))).optional())
+        .and_then(|mut statement| statement.query_row([id], |row| Ok(row_of(row))).optional())
         .map_err(failed)?
         .transpose()?;
-    app.map(|app| with_keys(connection, app)).transpose()
+    app.map(|(app, version)| with_keys(connection, app, version)).transpose()
 }
 
 pub(super) fn list(
@@ -158,8 +157,12 @@ pub(super) fn all_where(
     let mut statement = connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM apps WHERE {condition}"))
         .map_err(failed)?;
-    let rows = statement.query_map([parameter], |row| Ok(app_of(row))).map_err(failed)?;
-    rows.map(|row| with_keys(connection, row.map_err(failed)??)).collect()
+    let rows = statement.query_map([parameter], |row| Ok(row_of(row))).map_err(failed)?;
+    rows.map(|row| {
+        let (app, version) = row.map_err(failed)??;
+        with_keys(connection, app, version)
+    })
+    .collect()
 }
 
 fn insert_keys(transaction: &Transaction<'_>, id: &str, keys: &[AppKey]) -> Result<(), StoreError> {
@@ -184,7 +187,7 @@ fn next_revision(transaction: &Transaction<'_>) -> Result<i64, StoreError> {
         .map_err(failed)
 }
 
-fn with_keys(connection: &Connection, app: App) -> Result<StoredApp, StoreError> {
+fn with_keys(connection: &Connection, app: App, version: u64) -> Result<StoredApp, StoreError> {
     let mut statement = connection
         .prepare_cached("SELECT digest, prefix, valid_until FROM app_keys WHERE app_id = ?1 ORDER BY place")
         .map_err(failed)?;
@@ -200,7 +203,13 @@ fn with_keys(connection: &Connection, app: App) -> Result<StoredApp, StoreError>
             Ok(AppKey { digest: KeyDigest::from(digest), prefix, valid_until })
         })
         .collect::<Result<_, StoreError>>()?;
-    Ok(StoredApp { app, keys })
+    Ok(StoredApp { app, keys, version })
+}
+
+/// The app and its version: the revision of its last change.
+fn row_of(row: &Row<'_>) -> Result<(App, u64), StoreError> {
+    let revision: i64 = row.get(9).map_err(failed)?;
+    Ok((app_of(row)?, revision.unsigned_abs()))
 }
 
 fn app_of(row: &Row<'_>) -> Result<App, StoreError> {

@@ -75,6 +75,31 @@ pub async fn each_change_is_told_and_a_use_is_not(fixture: &Fixture) {
     assert!(quiet.deleted.is_empty() && !quiet.complete);
 }
 
+pub async fn each_change_has_a_higher_version(fixture: &Fixture) {
+    let mut replica = Replica::default();
+    let stored = app("Acme");
+    let id = stored.app.id.clone();
+    fixture.store.insert(&stored).await.unwrap();
+    let mut version = fixture.store.get(&id).await.unwrap().unwrap().version;
+    assert!(version > stored.version, "what is stored is later than what is not");
+    for round in 0..6 {
+        let change = match round % 3 {
+            0 => AppChange::Status(AppStatus::Disabled),
+            1 => AppChange::Rotate { new: key(), old_valid_until: None },
+            _ => AppChange::Status(AppStatus::Enabled),
+        };
+        // Whoever makes it.
+        let store = if round % 2 == 0 { &fixture.store } else { &fixture.other };
+        let changed = store.update(&id, change).await.unwrap().unwrap();
+        assert!(changed.version > version, "{} is not later than {version}", changed.version);
+        version = changed.version;
+        replica.poll(&fixture.other).await;
+        assert_eq!(replica.apps.get(&id).unwrap().version, version, "everybody is told the same version");
+    }
+    fixture.store.touch(&[(id.clone(), now())]).await.unwrap();
+    assert_eq!(fixture.store.get(&id).await.unwrap().unwrap().version, version, "a use is no change");
+}
+
 pub async fn a_mark_of_another_store_gives_everything(fixture: &Fixture) {
     let folder = tempfile::tempdir().unwrap();
     let foreign: Arc<dyn Store> = Arc::new(open_sqlite(folder.path().join("foreign.db")).await.unwrap());

@@ -61,7 +61,7 @@ pub fn app(org_name: &str) -> StoredApp {
         remark: None,
         allowed_models: None,
     };
-    StoredApp { app, keys: vec![key] }
+    StoredApp::new(app, vec![key])
 }
 
 /// A record with everything in it.

@@ -36,6 +36,7 @@ macro_rules! store_suite {
                 rotations_at_the_same_time_all_happen;
             changes: the_start_mark_gives_everything_once,
                 each_change_is_told_and_a_use_is_not,
+                each_change_has_a_higher_version,
                 a_mark_of_another_store_gives_everything,
                 one_store_sees_what_another_one_changed_within_two_seconds,
                 four_writers_hide_nothing_from_a_poller,
