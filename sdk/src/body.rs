@@ -219,14 +219,45 @@ async fn read_segments(
     Ok(RequestBody { segments, content: judge.finish()?, share })
 }
 
-/// The client's side of the connection failed, or it stopped sending.
+/// Why a body did not come to its end: it stalled, it was framed as no body is, or its sender is gone.
 fn broken(error: &(dyn std::error::Error + 'static)) -> Error {
-    let timed_out = std::iter::successors(Some(error), |e| e.source())
+    use std::io::ErrorKind::{InvalidData, InvalidInput, TimedOut};
+    let mut kinds = std::iter::successors(Some(error), |e| e.source())
         .filter_map(|e| e.downcast_ref::<std::io::Error>())
-        .any(|e| e.kind() == std::io::ErrorKind::TimedOut);
-    if timed_out {
-        Error::body_timeout()
-    } else {
-        Error::invalid("the request body ended before it was complete")
+        .map(std::io::Error::kind);
+    match kinds.find(|kind| matches!(kind, TimedOut | InvalidData | InvalidInput)) {
+        Some(TimedOut) => Error::body_timeout(),
+        Some(_) => Error::invalid("the request body is not framed as its transfer encoding says"),
+        None => Error::client_gone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, ErrorKind};
+
+    use super::broken;
+    use crate::Outcome;
+
+    /// The server's own error around what the connection said, which it hands over as an `io::Error` again.
+    #[derive(Debug, thiserror::Error)]
+    #[error("error reading a body from connection")]
+    struct Server(#[source] io::Error);
+
+    #[test]
+    fn a_dead_connection_is_told_from_bad_framing_and_from_a_stall() {
+        let cases = [
+            (ErrorKind::UnexpectedEof, 499, Outcome::ClientGone),
+            (ErrorKind::ConnectionReset, 499, Outcome::ClientGone),
+            (ErrorKind::BrokenPipe, 499, Outcome::ClientGone),
+            (ErrorKind::InvalidInput, 400, Outcome::Replied),
+            (ErrorKind::InvalidData, 400, Outcome::Replied),
+            (ErrorKind::TimedOut, 408, Outcome::Replied),
+        ];
+        for (kind, status, outcome) in cases {
+            let error = broken(&io::Error::other(Server(kind.into())));
+            assert_eq!((error.status().as_u16(), error.ends_as()), (status, outcome), "{kind}");
+        }
+        assert_eq!(broken(&io::Error::other("the connection ended")).ends_as(), Outcome::ClientGone);
     }
 }

@@ -105,6 +105,14 @@ impl Error {
         Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request body did not arrive in time")
     }
 
+    /// 499: the client left before its request was complete. Nobody reads the answer; the record has its status.
+    #[must_use]
+    pub fn client_gone() -> Self {
+        let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
+        let message = "the connection ended before the request body was complete";
+        Self { code: None, outcome: Outcome::ClientGone, ..Self::new(status, "", message) }
+    }
+
     /// 413: the body is over the limit, in bytes.
     #[must_use]
     pub fn too_large(limit: u64) -> Self {

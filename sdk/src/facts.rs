@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use vllm_gateway_wire::usage::Usage;
 
-use crate::{Consumer, Outcome, Record, Target, TokenSource, mask::masked};
+use crate::{Consumer, Outcome, Record, Target, TokenSource, mask::{masked, masked_wholly}};
 
 /// What is known of an exchange so far.
 #[derive(Debug)]
@@ -214,9 +214,12 @@ impl Facts {
             org_name: consumer.map(|c| c.name.clone()),
             key_prefix: consumer.map(|c| c.key_prefix.clone()),
             method: masked(self.method.as_str(), 16),
-            path: masked(self.uri.path(), 512),
+            path: masked_wholly(self.uri.path(), 512),
             pipeline: self.pipeline.as_deref().map(str::to_owned),
-            model: self.model.as_deref().map(|model| masked(model, 256)),
+            model: self.model.as_deref().map(|model| {
+                // A name that was routed stands in `gateway.toml`; any other may be whatever was pasted.
+                if self.target.is_some() { masked(model, 256) } else { masked_wholly(model, 256) }
+            }),
             upstream: self.target.as_ref().map(|target| target.upstream.as_ref().to_owned()),
             endpoint: self.endpoint.as_deref().map(str::to_owned),
             upstream_model: self.upstream_model().map(|model| masked(model, 256)),
@@ -239,7 +242,7 @@ impl Facts {
             user_agent: self
                 .user_agent
                 .as_ref()
-                .map(|agent| masked(&String::from_utf8_lossy(agent.as_bytes()), 256)),
+                .map(|agent| masked_wholly(&String::from_utf8_lossy(agent.as_bytes()), 256)),
         }
     }
 

@@ -1,19 +1,37 @@
 //! Makes text from outside fit for records and logs: bounded, and without anything that looks like a key.
 
+use std::ops::Range;
+
 /// What every key begins with.
 const PREFIX: &str = "sk-";
+
+/// What stands behind `sk-live-`: hexadecimal digits in groups of these lengths.
+const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
 
 /// At most `limit` bytes of the text, with what looks like a key masked and control characters escaped.
 ///
 /// That is `sk-…` wherever it stands, in letters of any case.
 pub(crate) fn masked(text: &str, limit: usize) -> String {
+    mask(text, limit, key_at)
+}
+
+/// The same, and the digits of a key without its beginning are masked too.
+///
+/// A UUID looks the same, so this is for text in which nobody needs one: see `docs/security.md`.
+pub(crate) fn masked_wholly(text: &str, limit: usize) -> String {
+    mask(text, limit, |bytes, at| key_at(bytes, at).or_else(|| digits_at(bytes, at)))
+}
+
+/// What is masked, and what is written in its place.
+type Found = (Range<usize>, &'static str);
+
+fn mask(text: &str, limit: usize, found: impl Fn(&[u8], usize) -> Option<Found>) -> String {
     let mut out = String::with_capacity(text.len().min(limit));
     let mut rest = text;
-    while let Some(at) = find_key(rest) {
-        let (before, key) = rest.split_at(at);
-        push_printable(&mut out, before);
-        out.push_str("sk-***");
-        rest = key.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    while let Some((place, mask)) = (0..rest.len()).find_map(|at| found(rest.as_bytes(), at)) {
+        push_printable(&mut out, &rest[..place.start]);
+        out.push_str(mask);
+        rest = &rest[place.end..];
     }
     push_printable(&mut out, rest);
     if out.len() > limit {
@@ -22,22 +40,33 @@ pub(crate) fn masked(text: &str, limit: usize) -> String {
     out
 }
 
-/// Where something begins that looks like a key.
-fn find_key(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    (0..bytes.len()).find(|&at| {
-        let Some(tail) = bytes.get(at..) else { return false };
-        let starts =
-            tail.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX.as_bytes()));
-        starts && is_long(&tail[PREFIX.len()..], at > 0 && bytes[at - 1].is_ascii_alphanumeric())
-    })
+/// Whether something begins at this place that looks like a key. Behind a letter it must have digits too:
+/// `task-force-alpha` is no key.
+fn key_at(bytes: &[u8], at: usize) -> Option<Found> {
+    let tail = bytes.get(at..)?;
+    let (prefix, tail) = tail.split_at_checked(PREFIX.len())?;
+    if !prefix.eq_ignore_ascii_case(PREFIX.as_bytes()) {
+        return None;
+    }
+    let length = tail.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')).count();
+    let inside_a_word = at > 0 && bytes[at - 1].is_ascii_alphanumeric();
+    let is_key = length >= 8 && (!inside_a_word || tail[..length].iter().any(u8::is_ascii_digit));
+    is_key.then_some((at..at + PREFIX.len() + length, "sk-***"))
 }
 
-/// Whether this goes on like a key. Behind a letter it must have digits too: `task-force-alpha` is no key.
-fn is_long(tail: &[u8], inside_a_word: bool) -> bool {
-    let length = tail.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')).count();
-    let key = &tail[..length];
-    length >= 8 && (!inside_a_word || key.iter().any(u8::is_ascii_digit))
+/// Whether the digits of a key begin at this place, whatever stands before and after them.
+fn digits_at(bytes: &[u8], at: usize) -> Option<Found> {
+    let mut end = at;
+    for (number, length) in GROUPS.into_iter().enumerate() {
+        if number > 0 {
+            (bytes.get(end)? == &b'-').then_some(())?;
+            end += 1;
+        }
+        let group = bytes.get(end..end + length)?;
+        group.iter().all(u8::is_ascii_hexdigit).then_some(())?;
+        end += length;
+    }
+    Some((at..end, "***"))
 }
 
 fn push_printable(out: &mut String, text: &str) {
@@ -48,7 +77,7 @@ fn push_printable(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::masked;
+    use super::{masked, masked_wholly};
 
     #[test]
     fn what_looks_like_a_key_is_masked_wherever_it_stands() {
@@ -58,6 +87,21 @@ mod tests {
         assert_eq!(masked(&format!("xx{key}yy"), 100), "xxsk-***");
         assert_eq!(masked(&key.to_uppercase(), 100), "sk-***");
         assert_eq!(masked("task-force-one-two-three", 100), "task-force-one-two-three");
+    }
+
+    #[test]
+    fn the_digits_of_a_key_are_masked_where_no_uuid_is_needed() {
+        let digits = "01234567-89ab-CDEF-0011-223344556677";
+        assert_eq!(masked_wholly(digits, 100), "***");
+        assert_eq!(masked_wholly(&format!("/v1/{digits}/x"), 100), "/v1/***/x");
+        assert_eq!(masked_wholly(&format!("é{digits}é abc{digits}def"), 100), "é***é abc***def");
+        assert_eq!(masked_wholly(&format!("sk-live-{digits} {digits}"), 100), "sk-*** ***");
+        assert_eq!(masked(digits, 100), digits, "a request id is often a UUID");
+        for other in
+            ["01234567-89ab-cdef-0011-22334455667", "01234567-89ab-cdef-0011_223344556677", "abc-def"]
+        {
+            assert_eq!(masked_wholly(other, 100), other);
+        }
     }
 
     #[test]
