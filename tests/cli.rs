@@ -80,6 +80,78 @@ fn check_speaks_json_for_machines() {
     assert!(problems[0]["line"].is_u64() && problems[0]["column"].is_u64(), "{problems}");
 }
 
+/// What is seen of a command at a terminal.
+fn at_a_terminal(folder: &Path, args: &[&str]) -> String {
+    let spawn = "import pty, sys; pty.spawn(sys.argv[1:])";
+    let mut command = Command::new("python3");
+    command.current_dir(folder).args(["-c", spawn, env!("CARGO_BIN_EXE_vllm-gateway")]).args(args);
+    let output = command.stdin(Stdio::null()).env_remove("RUST_LOG").output().unwrap();
+    assert!(output.status.success(), "{}", err(&output));
+    out(&output).replace("\r\n", "\n")
+}
+
+#[test]
+fn problems_are_pointed_at_on_a_terminal_and_one_line_each_elsewhere() {
+    let folder = changed("max_body_size", "max_body_sise");
+    let text = std::fs::read_to_string(folder.path().join("gateway.toml")).unwrap();
+    let (index, line) = text.lines().enumerate().find(|(_, line)| line.contains("max_body_sise")).unwrap();
+    let number = index + 1;
+    let problem = format!(
+        "gateway.toml:{number}:1: error: server: unknown field `max_body_sise`, did you mean `max_body_size`?\n"
+    );
+    let picture =
+        format!("  {number} | {line}\n  {} | {}\n", " ".repeat(number.to_string().len()), "^".repeat(13));
+    assert_eq!(
+        at_a_terminal(folder.path(), &["check"]),
+        format!("{problem}{picture}\ngateway.toml: 1 error, 0 warnings\n")
+    );
+    assert_eq!(at_a_terminal(folder.path(), &["run"]), format!("{problem}{picture}"));
+    assert_eq!(out(&run(folder.path(), &["check"])), format!("{problem}gateway.toml: 1 error, 0 warnings\n"));
+    assert_eq!(err(&run(folder.path(), &["run"])), problem);
+}
+
+#[test]
+fn the_file_can_be_named_with_an_option_before_or_after_the_command_or_without() {
+    let folder = changed("max_body_size", "max_body_sise");
+    for args in [
+        &["check", "gateway.toml"][..],
+        &["check", "-c", "gateway.toml"],
+        &["-c", "gateway.toml", "check"],
+        &["run", "gateway.toml"],
+        &["run", "--config", "gateway.toml"],
+        &["-c", "gateway.toml"],
+    ] {
+        let there = run(folder.path(), args);
+        assert_eq!(there.status.code(), Some(2), "{args:?}");
+        assert!(format!("{}{}", out(&there), err(&there)).contains("max_body_sise"), "{args:?}");
+    }
+    assert_eq!(run(folder.path(), &["check", "gateway.toml", "-c", "other.toml"]).status.code(), Some(2));
+    assert!(
+        out(&run(folder.path(), &["check", "other.toml"]))
+            .contains("other.toml:1:1: error: cannot read the file")
+    );
+}
+
+#[test]
+fn only_commands_that_read_a_configuration_offer_to_name_one() {
+    for (command, reads) in [
+        ("run", true),
+        ("check", true),
+        ("demo", false),
+        ("simulate", false),
+        ("plugins", false),
+        ("schema", false),
+        ("completions", false),
+    ] {
+        assert_eq!(out(&run(here(), &[command, "--help"])).contains("--config"), reads, "{command}");
+    }
+    for args in [&["-c", "gateway.toml", "schema"][..], &["schema", "-c", "gateway.toml"]] {
+        let refused = run(here(), args);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+        assert!(err(&refused).contains("error: "), "{}", err(&refused));
+    }
+}
+
 #[test]
 fn an_invalid_file_does_not_start_and_says_why() {
     let folder = changed("max_body_size", "max_body_sise");
@@ -142,7 +214,7 @@ fn usage_is_as_usual() {
 #[test]
 fn the_demo_serves_what_it_prints_and_ends_when_told() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_vllm-gateway"))
-        .args(["demo", "--listen", "127.0.0.1:0"])
+        .args(["demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.2:0"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -157,6 +229,7 @@ fn the_demo_serves_what_it_prints_and_ends_when_told() {
         text.lines().find_map(|line| Some(line.split_once(label)?.1.trim().to_owned())).unwrap()
     };
     let key = after("API key");
+    assert!(after("admin, in a browser").starts_with("http://127.0.0.2:"), "{text}");
     let address = after("base URL for OpenAI clients").replace("http://", "").replace("/v1", "");
     let body = r#"{"model":"Qwen3-32B","messages":[{"role":"user","content":"hi"}],"max_tokens":2}"#;
     let mut socket = TcpStream::connect(address).unwrap();
@@ -196,13 +269,31 @@ fn sighup_reloads_and_sigterm_ends_in_order() {
             line.clear();
             assert!(said.read_line(&mut line).unwrap() > 0, "it ended before it said `{word}`");
         }
+        line
     };
     let id = gateway.id().to_string();
     let tell = |signal: &str| assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     wait_for("\"serving\"");
     // The file is the same, so it is the signal that is heard, not the watch on the file.
     tell("-HUP");
-    wait_for("configuration reloaded");
+    let line = wait_for("configuration reloaded");
+    assert!(!line.contains("changed") && !line.contains("needs_restart"), "{line}");
+    // Now it has changed; whether the signal or the watch on the file is first, it is said as names.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let other = text.replace(
+        "max_body_size = \"32MiB\"",
+        "max_body_size = \"31MiB\"\nmax_connections = 7\nbody_timeout = \"31s\"",
+    );
+    assert_ne!(text, other);
+    std::fs::write(&file, other).unwrap();
+    tell("-HUP");
+    let line = wait_for("configuration reloaded");
+    for said in [
+        "\"changed\":\"server.body_timeout, server.max_body_size\"",
+        "\"needs_restart\":\"server.max_connections\"",
+    ] {
+        assert!(line.contains(said), "{line}");
+    }
     tell("-TERM");
     wait_for("\"done\"");
     assert_eq!(gateway.wait().unwrap().code(), Some(0));

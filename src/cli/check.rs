@@ -1,16 +1,18 @@
 //! `vllm-gateway check`: everything that is wrong with the configuration, offline, in one run.
 
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, io::IsTerminal, path::Path};
 
 use clap::ValueEnum;
 use vllm_gateway_config::{Config, Loaded, Severity, picture};
 use vllm_gateway_sdk::Services;
 
-use super::{Failure, print, shown};
+use super::{ConfigFile, Failure, print, problems, shown};
 
 /// Options of `check`.
 #[derive(clap::Args)]
 pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) which: ConfigFile,
     /// How problems are printed.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -35,9 +37,10 @@ pub(super) fn run(path: &Path, args: &Args) -> Result<(), Failure> {
     if args.format == Format::Json {
         print(&format!("{}\n", serde_json::to_string_pretty(&diagnostics)?))?;
     } else {
-        let mut text = String::new();
-        for problem in &diagnostics {
-            writeln!(text, "{problem}")?;
+        let terminal = std::io::stdout().is_terminal();
+        let mut text = problems::listed(&diagnostics, terminal);
+        if terminal && config.is_none() {
+            writeln!(text)?;
         }
         match &config {
             Some(config) => {

@@ -1,13 +1,15 @@
 //! `vllm-gateway demo`: the main job, with nothing to install and no file to edit.
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context;
 use serde_json::{Value, json};
 use vllm_gateway_simulator::{Options, Simulator, Speed};
 
 use super::{
-    Failure, print,
+    Failure,
+    address::address,
+    print,
     run::{serve, start},
     runtime,
 };
@@ -18,8 +20,11 @@ const MODEL: &str = "Qwen3-32B";
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Where OpenAI clients are served.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    listen: String,
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
+    listen: SocketAddr,
+    /// Where the admin REST and its page are served [default: a free port of 127.0.0.1].
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    admin_listen: Option<SocketAddr>,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -41,7 +46,7 @@ async fn demonstrate(args: &Args, folder: &Path) -> Result<(), Failure> {
     };
     let simulator = Simulator::start(options).await.context("cannot start the simulated vLLM")?;
     let path = folder.join("gateway.toml");
-    std::fs::write(&path, config(&args.listen, &simulator.url()))?;
+    std::fs::write(&path, config(args, &simulator.url()))?;
     let gateway = start(&path).await?;
     if !gateway.ready(Duration::from_secs(5)).await {
         return Err(anyhow::anyhow!("the gateway did not become ready").into());
@@ -56,14 +61,19 @@ async fn demonstrate(args: &Args, folder: &Path) -> Result<(), Failure> {
     done
 }
 
-fn config(listen: &str, vllm: &str) -> String {
+fn config(args: &Args, vllm: &str) -> String {
+    let listen = args.listen;
+    let admin = args.admin_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    // Who names the address on the command line means it.
+    let public = args.admin_listen.is_some();
     format!(
         r#"[server]
 listen = "{listen}"
 shutdown_grace = "2s"
 
 [admin]
-listen = "127.0.0.1:0"
+listen = "{admin}"
+allow_public = {public}
 
 [pipelines.default]
 filters = ["access-log", "auth", "model-route"]

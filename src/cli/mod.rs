@@ -1,7 +1,9 @@
 //! The command line. Exit status: 0 done, 1 failed while running, 2 bad usage or invalid configuration.
 
+mod address;
 mod check;
 mod demo;
+mod problems;
 mod reference;
 mod run;
 mod simulate;
@@ -12,7 +14,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::telemetry::logging::{self, LogFormat};
 
@@ -22,8 +24,8 @@ use crate::telemetry::logging::{self, LogFormat};
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The configuration [default: ./gateway.toml, then /etc/vllm-gateway/gateway.toml].
-    #[arg(short, long, global = true, value_name = "FILE")]
+    /// The configuration to serve [default: ./gateway.toml, then /etc/vllm-gateway/gateway.toml].
+    #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How log lines look.
     #[arg(long, global = true, value_enum, default_value_t)]
@@ -33,7 +35,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serves gateway.toml (what happens without a command, too).
-    Run,
+    Run(ConfigFile),
     /// Serves a demonstration that needs nothing: a simulated vLLM, an embedded store, an app and its key.
     Demo(demo::Args),
     /// Says everything that is wrong with gateway.toml, offline, and draws its pipelines.
@@ -52,6 +54,17 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// Which configuration a command reads.
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// The configuration [default: ./gateway.toml, then /etc/vllm-gateway/gateway.toml].
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The same, without `--config`.
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
 }
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("VLLM_GATEWAY_COMMIT"), ")");
@@ -73,10 +86,15 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub(crate) fn main() -> ExitCode {
     let Cli { command, config, log_format } = Cli::parse();
     logging::init(log_format);
-    let done = match command.unwrap_or(Command::Run) {
-        Command::Run => find(config).and_then(|path| run::run(&path)),
+    let command = command.unwrap_or(Command::Run(ConfigFile { config: None, file: None }));
+    if config.is_some() && !matches!(command, Command::Run(_) | Command::Check(_)) {
+        let message = "this command reads no configuration, so `--config` means nothing to it";
+        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+    }
+    let done = match command {
+        Command::Run(which) => which.find(config).and_then(|path| run::run(&path)),
         Command::Demo(args) => demo::run(&args),
-        Command::Check(args) => find(config).and_then(|path| check::run(&path, &args)),
+        Command::Check(args) => args.which.find(config).and_then(|path| check::run(&path, &args)),
         Command::Plugins { name } => reference::plugins(name.as_deref()),
         Command::Schema => reference::schema(),
         Command::Simulate(args) => simulate::run(&args),
@@ -96,14 +114,17 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// The configuration file to use.
-fn find(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
-    const PLACES: [&str; 2] = ["gateway.toml", "/etc/vllm-gateway/gateway.toml"];
-    let found = given.or_else(|| PLACES.into_iter().map(PathBuf::from).find(|path| path.exists()));
-    found.ok_or_else(|| {
-        complain("error: there is no gateway.toml here and none in /etc/vllm-gateway; name one with --config FILE, or try `vllm-gateway demo`");
-        Failure::Usage
-    })
+impl ConfigFile {
+    /// The file to use: the one named for the command or before it, else the first that there is.
+    fn find(&self, before: Option<PathBuf>) -> Result<PathBuf, Failure> {
+        const PLACES: [&str; 2] = ["gateway.toml", "/etc/vllm-gateway/gateway.toml"];
+        let given = self.config.clone().or_else(|| self.file.clone()).or(before);
+        let found = given.or_else(|| PLACES.into_iter().map(PathBuf::from).find(|path| path.exists()));
+        found.ok_or_else(|| {
+            complain("error: there is no gateway.toml here and none in /etc/vllm-gateway; name one with --config FILE, or try `vllm-gateway demo`");
+            Failure::Usage
+        })
+    }
 }
 
 /// A file as people read it: `./gateway.toml` is `gateway.toml`.

@@ -1,10 +1,10 @@
 //! `vllm-gateway run`: serves until told to stop.
 
-use std::path::Path;
+use std::{io::IsTerminal, path::Path};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, complain, runtime};
+use super::{Failure, complain, problems, runtime};
 use crate::gateway::{Gateway, StartError};
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
@@ -23,7 +23,7 @@ pub(super) async fn start(path: &Path) -> Result<Gateway, Failure> {
     match Gateway::start(path).await {
         Ok(gateway) => Ok(gateway),
         Err(StartError::Invalid(problems)) => {
-            problems.iter().for_each(|problem| complain(&problem.to_string()));
+            complain(problems::listed(&problems, std::io::stderr().is_terminal()).trim_end());
             Err(Failure::Usage)
         }
         Err(StartError::Failed(error)) => Err(Failure::Running(error)),

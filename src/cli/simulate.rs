@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context;
+use vllm_gateway_sdk::DurationText;
 use vllm_gateway_simulator::{Options, Simulator, Speed, Tasks};
 
-use super::{Failure, complain, runtime};
+use super::{Failure, address::address, complain, runtime};
 
 /// Options of `simulate`.
 #[derive(clap::Args)]
@@ -20,10 +21,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 64)]
     tokens: usize,
     /// Time to the first token.
-    #[arg(long, value_name = "DUR", default_value = "50ms", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", default_value = "50ms", value_parser = DurationText::parse)]
     ttft: Duration,
     /// Time between tokens; 0s is as fast as possible.
-    #[arg(long, value_name = "DUR", default_value = "20ms", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", default_value = "20ms", value_parser = DurationText::parse)]
     itl: Duration,
     /// Serves embeddings, scores, classes and speech, too, where vLLM serves one kind of model only.
     #[arg(long)]
@@ -37,13 +38,6 @@ pub(super) struct Args {
     /// Requests that may wait; more are refused with 503.
     #[arg(long, value_name = "N")]
     max_num_queued_reqs: Option<usize>,
-}
-
-/// `localhost` is the one name that is known without asking.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    let address = numeric.as_deref().unwrap_or(text).parse();
-    address.map_err(|_| "write an address and a port, like 127.0.0.1:8000".to_owned())
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {

@@ -44,7 +44,8 @@ impl Reloader {
         match &result {
             Ok(done) => {
                 metrics().reloaded("ok");
-                tracing::info!(changed = ?done.changed, needs_restart = ?done.needs_restart, "configuration reloaded");
+                let (changed, needs_restart) = (listed(&done.changed), listed(&done.needs_restart));
+                tracing::info!(changed, needs_restart, "configuration reloaded");
             }
             Err(problems) => {
                 metrics().reloaded("failed");
@@ -85,4 +86,9 @@ impl Reloader {
             before = Some(text);
         }
     }
+}
+
+/// Names as people read them; of none, nothing is logged.
+fn listed(names: &[String]) -> Option<String> {
+    if names.is_empty() { None } else { Some(names.join(", ")) }
 }

@@ -26,6 +26,12 @@ fn its_options_are_explained_by_their_doc_comments() {
 }
 
 #[test]
+fn a_plugin_without_an_example_is_shown_with_what_it_requires() {
+    let explained = says(&["plugins", "hello"]);
+    assert!(explained.ends_with("Example\n\n  [filters.hello]\n  greeting = \"text\"\n"), "{explained}");
+}
+
+#[test]
 fn the_schema_of_the_configuration_knows_its_options() {
     assert!(says(&["schema"]).contains("\"greeting\""));
 }

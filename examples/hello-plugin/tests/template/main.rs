@@ -1,12 +1,15 @@
 //! What the example promises as a template: it is short, documented, and can be used twice.
+#![allow(clippy::unwrap_used)]
+
+mod guide;
 
 use vllm_gateway_hello as _;
 use vllm_gateway_sdk::testkit;
 
-const SOURCE: &str = include_str!("../src/lib.rs");
-const TEST: &str = include_str!("greets.rs");
-const MANIFEST: &str = include_str!("../Cargo.toml");
-const GUIDE: &str = include_str!("../../../docs/writing-a-plugin.md");
+const SOURCE: &str = include_str!("../../src/lib.rs");
+const TEST: &str = include_str!("../greets.rs");
+const MANIFEST: &str = include_str!("../../Cargo.toml");
+const GUIDE: &str = include_str!("../../../../docs/writing-a-plugin.md");
 
 #[test]
 fn a_plugin_with_an_option_takes_no_more_than_32_lines() {
@@ -18,6 +21,38 @@ fn a_plugin_with_an_option_takes_no_more_than_32_lines() {
 fn the_guide_shows_this_very_code() {
     assert!(GUIDE.contains(SOURCE), "docs/writing-a-plugin.md does not show src/lib.rs as it is");
     assert!(GUIDE.contains(TEST), "docs/writing-a-plugin.md does not show tests/greets.rs as it is");
+}
+
+#[test]
+fn the_guide_has_lines_that_can_be_read_in_an_editor() {
+    for line in GUIDE.lines() {
+        assert!(line.chars().count() <= 120, "{line}");
+    }
+}
+
+/// The dependencies in a manifest, development ones included, by name only.
+fn dependencies(manifest: &str) -> Vec<&str> {
+    let mut section = "";
+    let mut names = Vec::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        } else if section.ends_with("dependencies]") {
+            names.extend(line.split([' ', '.']).next().filter(|name| !name.is_empty()));
+        }
+    }
+    names
+}
+
+#[test]
+fn the_manifest_that_the_guide_gives_in_full_depends_on_what_the_template_does() {
+    let mut blocks = GUIDE.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let full = blocks.find(|block| block.contains("name = \"vllm-gateway-my-plugin\""));
+    assert_eq!(dependencies(full.unwrap_or_default()), dependencies(MANIFEST));
+    assert!(
+        full.is_some_and(|manifest| !manifest.contains("workspace")),
+        "nothing is inherited outside of it"
+    );
 }
 
 #[test]
