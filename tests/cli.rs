@@ -232,6 +232,12 @@ fn the_demo_serves_what_it_prints_and_ends_when_told() {
     assert!(after("admin, in a browser").starts_with("http://127.0.0.2:"), "{text}");
     let address = after("base URL for OpenAI clients").replace("http://", "").replace("/v1", "");
     let body = r#"{"model":"Qwen3-32B","messages":[{"role":"user","content":"hi"}],"max_tokens":2}"#;
+    // The README says so: what is no HTTP gets a bare 400.
+    let mut socket = TcpStream::connect(&address).unwrap();
+    socket.write_all(b"NONSENSE\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with("\r\n\r\n"), "{answer}");
     let mut socket = TcpStream::connect(address).unwrap();
     write!(
         socket,
