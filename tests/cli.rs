@@ -125,7 +125,12 @@ fn the_file_can_be_named_with_an_option_before_or_after_the_command_or_without()
         assert_eq!(there.status.code(), Some(2), "{args:?}");
         assert!(format!("{}{}", out(&there), err(&there)).contains("max_body_sise"), "{args:?}");
     }
-    assert_eq!(run(folder.path(), &["check", "gateway.toml", "-c", "other.toml"]).status.code(), Some(2));
+    for twice in
+        [&["check", "gateway.toml", "-c", "other.toml"][..], &["-c", "other.toml", "check", "gateway.toml"]]
+    {
+        let refused = run(folder.path(), twice);
+        assert_eq!((refused.status.code(), out(&refused)), (Some(2), String::new()), "{twice:?}");
+    }
     assert!(
         out(&run(folder.path(), &["check", "other.toml"]))
             .contains("other.toml:1:1: error: cannot read the file")

@@ -60,11 +60,11 @@ enum Command {
 #[derive(clap::Args)]
 struct ConfigFile {
     /// The configuration [default: ./gateway.toml, then /etc/vllm-gateway/gateway.toml].
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The same, without `--config`.
     #[arg(value_name = "FILE", conflicts_with = "config")]
     file: Option<PathBuf>,
+    /// The same, as an option.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("VLLM_GATEWAY_COMMIT"), ")");
@@ -87,9 +87,16 @@ pub(crate) fn main() -> ExitCode {
     let Cli { command, config, log_format } = Cli::parse();
     logging::init(log_format);
     let command = command.unwrap_or(Command::Run(ConfigFile { config: None, file: None }));
-    if config.is_some() && !matches!(command, Command::Run(_) | Command::Check(_)) {
-        let message = "this command reads no configuration, so `--config` means nothing to it";
-        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+    if config.is_some() {
+        let conflict = match &command {
+            Command::Run(which) | Command::Check(check::Args { which, .. }) => which
+                .is_named()
+                .then_some("the configuration is named twice: before the command and after it"),
+            _ => Some("this command reads no configuration, so `--config` means nothing to it"),
+        };
+        if let Some(message) = conflict {
+            Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+        }
     }
     let done = match command {
         Command::Run(which) => which.find(config).and_then(|path| run::run(&path)),
@@ -115,10 +122,14 @@ pub(crate) fn main() -> ExitCode {
 }
 
 impl ConfigFile {
+    fn is_named(&self) -> bool {
+        self.file.is_some() || self.config.is_some()
+    }
+
     /// The file to use: the one named for the command or before it, else the first that there is.
     fn find(&self, before: Option<PathBuf>) -> Result<PathBuf, Failure> {
         const PLACES: [&str; 2] = ["gateway.toml", "/etc/vllm-gateway/gateway.toml"];
-        let given = self.config.clone().or_else(|| self.file.clone()).or(before);
+        let given = self.file.clone().or_else(|| self.config.clone()).or(before);
         let found = given.or_else(|| PLACES.into_iter().map(PathBuf::from).find(|path| path.exists()));
         found.ok_or_else(|| {
             complain("error: there is no gateway.toml here and none in /etc/vllm-gateway; name one with --config FILE, or try `vllm-gateway demo`");
