@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::Instant};
 use vllm_gateway_directory::{Directory, RecordWriter};
-use vllm_gateway_store::Store;
+use vllm_gateway_store::{SqliteLock, Store};
 
 use super::{Current, Drain, Reloader};
 use crate::server::Serving;
@@ -23,6 +23,8 @@ pub(super) struct Parts {
     pub(super) data: Serving,
     pub(super) admin: Serving,
     pub(super) grace: Duration,
+    /// Held until everything is closed.
+    pub(super) lock: Option<SqliteLock>,
 }
 
 /// A running gateway.
@@ -79,7 +81,7 @@ impl Gateway {
 
     /// Ends it: new requests are refused, running ones may end within `shutdown_grace`, records reach the store.
     pub async fn shutdown(mut self) {
-        let Parts { current, store, directory, writer, drain, data, admin, grace, .. } = self.parts;
+        let Parts { current, store, directory, writer, drain, data, admin, grace, lock, .. } = self.parts;
         drain.begin();
         tracing::info!(running = drain.running(), "shutting down");
         if !drain.wait(grace).await {
@@ -107,6 +109,7 @@ impl Gateway {
             tracing::warn!(error = error.full(), "the store was not told when apps were last used");
         }
         store.close().await;
+        drop(lock);
         tracing::info!("done");
     }
 }

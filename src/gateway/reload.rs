@@ -34,7 +34,20 @@ impl Reloader {
     }
 
     /// Reads the file and puts it in force, or says everything that is wrong with it and changes nothing.
-    pub(crate) async fn reload(&self) -> Result<Done, Vec<Diagnostic>> {
+    ///
+    /// It goes on to its end if the caller goes away, on a task of its own: what was asked is done, and told in the
+    /// log and the metrics.
+    pub(crate) async fn reload(self: &Arc<Self>) -> Result<Done, Vec<Diagnostic>> {
+        let reloader = Arc::clone(self);
+        let task = tokio::spawn(async move { reloader.read_again().await });
+        task.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the reload did not come to its end");
+            let message = "the reload failed in the gateway itself: its log says why";
+            Err(vec![Diagnostic::of_file(&self.path, message)])
+        })
+    }
+
+    async fn read_again(&self) -> Result<Done, Vec<Diagnostic>> {
         let mut seen = self.seen.lock().await;
         if let Ok(text) = tokio::fs::read_to_string(&self.path).await {
             *seen = text;
@@ -74,7 +87,7 @@ impl Reloader {
     }
 
     /// Reloads whenever the file's content has changed and then stayed the same for one look. Ends with its task.
-    pub(crate) async fn watch(&self) {
+    pub(crate) async fn watch(self: &Arc<Self>) {
         let mut before = None;
         loop {
             tokio::time::sleep(LOOK).await;
@@ -85,6 +98,51 @@ impl Reloader {
             }
             before = Some(text);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const TEXT: &str = r#"
+[pipelines.default]
+filters = ["auth", "model-route"]
+[filters.auth]
+[filters.model-route]
+models = { "one" = "main" }
+[upstreams.main]
+endpoints = [{ url = "http://127.0.0.1:9" }]
+"#;
+
+    #[tokio::test]
+    async fn a_reload_whose_caller_has_left_is_done_all_the_same() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("gateway.toml");
+        std::fs::write(&path, TEXT).unwrap();
+        let config = Config::load(&path, &Services::inert(), None).config.unwrap();
+        let runtime = Runtime::build(config, None).map_err(|(_, error)| error).unwrap();
+        let current = Arc::new(Current::new(runtime));
+        let reloader =
+            Arc::new(Reloader::new(path.clone(), TEXT.to_owned(), Arc::clone(&current), Services::inert()));
+
+        let changed = TEXT.replace("pipelines.default", "pipelines.other");
+        std::fs::write(&path, &changed).unwrap();
+        // Another reload is under way, so that this one has begun and is not done when its caller leaves.
+        let other = reloader.seen.lock().await;
+        assert!(reloader.reload().now_or_never().is_none());
+        drop(other);
+        let done = async {
+            while *reloader.seen.lock().await != changed {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), done).await.unwrap();
+        assert_eq!(&*current.load().pipelines[0].name, "other");
     }
 }
 

@@ -16,7 +16,7 @@ use vllm_gateway_admin::{AdminState, TokenDigest};
 use vllm_gateway_config::{Config, Diagnostic, Loaded, Severity, StoreOptions};
 use vllm_gateway_directory::{Directory, RecordWriter, WriterOptions};
 use vllm_gateway_sdk::{SecretRef, Services};
-use vllm_gateway_store::Store;
+use vllm_gateway_store::{SqliteLock, Store};
 
 use super::{Current, Drain, Gateway, Reloader, Runtime, life::Parts};
 use crate::server::{Bound, DataPlane, GatewayControl, bind, serve};
@@ -40,6 +40,7 @@ impl Gateway {
         let text = fs::read_to_string(path).unwrap_or_default();
         // The store is named in the file, and filters are lent what stands on the store: so first without them.
         let offline = load(path, &Services::inert())?;
+        let lock = lock_store(&offline.store, &offline.base)?;
         let token = admin_token(&offline.admin.token, &offline.base)?;
         let store = open_store(&offline.store, &offline.base).await?;
         let directory = Arc::new(Directory::new(STALENESS));
@@ -78,7 +79,7 @@ impl Gateway {
                 .await?;
 
         let grace = server.shutdown_grace.get();
-        let parts = Parts { current, store, directory, writer, reloader, drain, data, admin, grace };
+        let parts = Parts { current, store, directory, writer, reloader, drain, data, admin, grace, lock };
         Ok(Self::new(parts, data_address, admin_address))
     }
 }
@@ -105,6 +106,17 @@ fn data_service(plane: DataPlane, server: &vllm_gateway_config::ServerOptions) -
     match &server.cors {
         Some(cors) => service.hoop(crate::server::cors(cors)),
         None => service,
+    }
+}
+
+/// The right to run on the embedded store, which one gateway has at a time: the apps that it knows, and the files
+/// beside the store, are its own.
+fn lock_store(options: &StoreOptions, base: &Path) -> anyhow::Result<Option<SqliteLock>> {
+    match options {
+        StoreOptions::Sqlite(sqlite) => {
+            Ok(Some(vllm_gateway_store::lock_sqlite(&base.join(&sqlite.path)).context("[store] path")?))
+        }
+        StoreOptions::Mongodb(_) => Ok(None),
     }
 }
 

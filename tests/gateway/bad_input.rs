@@ -1,8 +1,9 @@
 //! What bad input gets: a clear error in the right shape, a record, and no call of vLLM.
 
 use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use crate::support::{MODEL, Stage, chat, json_of, raw, request_id, stage};
+use crate::support::{MODEL, Setup, Stage, chat, json_of, raw, request_id, stage};
 
 /// Status, code and param of the answer to this JSON text.
 async fn refusal(stage: &Stage, body: impl Into<reqwest::Body>) -> (u16, Value, Value) {
@@ -169,6 +170,84 @@ async fn requests_that_are_badly_framed_are_refused() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
     }
     assert_eq!(stage.vllm.requests().len(), 0);
+}
+
+/// The beginning of a request with this id and this framing, and some of its body.
+fn beginning(stage: &Stage, id: &str, framing: &str, body: &str) -> String {
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nX-Request-Id: {id}\r\n\
+         Content-Type: application/json\r\n{framing}\r\n\r\n{body}",
+        stage.key
+    )
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_in_the_middle_of_its_body_has_left() {
+    let stage = stage().await;
+    let framings = [
+        ("length", "Content-Length: 1000", "{\"model\":"),
+        ("chunk", "Transfer-Encoding: chunked", "1f4\r\n{\"model\":"),
+        ("between-chunks", "Transfer-Encoding: chunked", "9\r\n{\"model\":\r\n"),
+        ("chunk-head", "Transfer-Encoding: chunked", "9\r\n{\"model\":\r\n1"),
+    ];
+    for (what, framing, body) in framings {
+        for is_reset in [false, true] {
+            let id = format!("vanished-{what}-{is_reset}");
+            let mut socket = TcpStream::connect(stage.gateway.data_address()).await.unwrap();
+            if is_reset {
+                socket.set_zero_linger().unwrap();
+            }
+            socket.write_all(beginning(&stage, &id, framing, body).as_bytes()).await.unwrap();
+            // The request has begun: what is torn down now is its body.
+            stage.running(1).await;
+            drop(socket);
+            let record = stage.record(&id).await;
+            let found = (&record["status"], &record["outcome"], &record["errorCode"]);
+            assert_eq!(found, (&json!(499), &json!("client_gone"), &Value::Null), "{id}");
+        }
+    }
+    stage.settled().await;
+    assert_eq!(stage.vllm.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn bad_framing_is_400_and_a_body_that_stalls_408() {
+    let stage = Setup::server("body_timeout = \"300ms\"").start().await;
+    let chunked = "Transfer-Encoding: chunked";
+    let cases = [
+        ("bad-size", chunked, "zz\r\n{}\r\n", 400),
+        ("bad-end", chunked, "2\r\n{}xx0\r\n\r\n", 400),
+        ("stalled-chunks", chunked, "2\r\n{}\r\n", 408),
+        ("stalled", "Content-Length: 1000", "{\"model\":", 408),
+    ];
+    for (id, framing, body, status) in cases {
+        let answer = stage.raw(beginning(&stage, id, framing, body).as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{id}: {answer}");
+        let record = stage.record(id).await;
+        assert_eq!((&record["status"], &record["outcome"]), (&json!(status), &json!("replied")), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn the_digits_of_a_key_are_masked_but_not_in_request_ids_and_routed_names() {
+    let digits = "01234567-89ab-cdef-0011-223344556677";
+    let named = crate::support::PIPELINE.replace(
+        "\"Qwen3-32B\" = \"main\"",
+        &format!("\"ft-{digits}\" = {{ upstream = \"main\", model = \"Qwen3-32B\" }}"),
+    );
+    let stage = Setup::rest(&named).start().await;
+    let send = async |id: &str, model: &str| {
+        let request = stage.post("/v1/chat/completions", &chat(json!({"model": model})));
+        request.header("x-request-id", id).header("user-agent", format!("x/{digits}")).send().await.unwrap()
+    };
+    assert_eq!(send(digits, digits).await.status(), 404);
+    let record = stage.record(digits).await;
+    assert_eq!((&record["model"], &record["userAgent"]), (&json!("***"), &json!("x/***")));
+    assert_eq!(send("routed", &format!("ft-{digits}")).await.status(), 200);
+    assert_eq!(stage.record("routed").await["model"], format!("ft-{digits}"));
+    let wanted = stage.client.get(stage.url(&format!("/v1/models/{digits}"))).bearer_auth(&stage.key);
+    wanted.header("x-request-id", "in-the-path").send().await.unwrap();
+    assert_eq!(stage.record("in-the-path").await["path"], "/v1/models/***");
 }
 
 #[tokio::test]

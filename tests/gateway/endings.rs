@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use vllm_gateway_simulator::{Fault, Speed};
 
-use crate::support::{Setup, at, chat, request_id, slow, stage};
+use crate::support::{PIPELINE, Setup, at, chat, request_id, slow, stage, upstream_of};
 
 #[tokio::test]
 async fn a_client_that_leaves_midway_is_charged_for_what_was_generated() {
@@ -152,4 +152,37 @@ async fn an_upstreams_redirect_is_neither_followed_nor_passed() {
     let answer = stage.chat(json!({})).await;
     assert_eq!(answer.status(), 502);
     assert_eq!(stage.record(&request_id(&answer)).await["outcome"], "upstream_error");
+}
+
+#[tokio::test]
+async fn an_upstreams_upgrade_or_compressed_answer_reaches_no_client() {
+    let answers = [
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nX-Inner: INNER\r\n\r\nINNER",
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nX-Inner: INNER\r\n\
+         Content-Length: 5\r\n\r\nINNER",
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\
+         Transfer-Encoding: chunked\r\n\r\n5\r\nINNER\r\n0\r\n\r\n",
+    ];
+    for answer in answers {
+        let upstream = upstream_of(answer).await;
+        let stage = Setup::rest(&PIPELINE.replace("{vllm}", &format!("http://{upstream}"))).start().await;
+        let body = chat(json!({"stream": true})).to_string();
+        let request = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nX-Request-Id: passed\r\n\
+             Connection: close, upgrade\r\nUpgrade: websocket\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            stage.key,
+            body.len()
+        );
+        let got = stage.raw(request.as_bytes()).await;
+        assert!(got.starts_with("HTTP/1.1 502 ") && got.contains("\"upstream_error\""), "{answer}: {got}");
+        let lower = got.to_lowercase();
+        for inner in ["inner", "upgrade", "gzip", "websocket", "event-stream"] {
+            assert!(!lower.contains(inner), "`{inner}` of {answer}: {got}");
+        }
+        let record = stage.record("passed").await;
+        let found = (&record["status"], &record["outcome"], &record["errorCode"]);
+        assert_eq!(found, (&json!(502), &json!("upstream_error"), &json!("upstream_error")), "{answer}");
+        stage.settled().await;
+    }
 }

@@ -1,12 +1,17 @@
 //! Reload, drain and readiness.
 
-use std::time::Duration;
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
 use reqwest::Method;
 use serde_json::json;
 use vllm_gateway_store::{LogQuery, LogStore};
 
-use crate::support::{MODEL, Setup, json_of, request_id, slow, stage};
+use crate::support::{MODEL, PIPELINE, Setup, json_of, request_id, slow, stage};
 
 #[tokio::test]
 async fn a_reload_swaps_the_pipeline_and_running_requests_keep_theirs() {
@@ -94,4 +99,55 @@ async fn health_and_readiness_are_open() {
     for path in ["/health", "/ready"] {
         assert_eq!(stage.client.get(stage.url(path)).send().await.unwrap().status(), 200, "{path}");
     }
+}
+
+/// A gateway process that ends with its test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Process {
+    fn start(args: &[&str], file: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vllm-gateway"));
+        command.args(args).arg("-c").arg(file).env_remove("RUST_LOG");
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// What it said until it serves or ends.
+    fn said(&mut self) -> String {
+        let mut said = String::new();
+        for line in BufReader::new(self.0.stderr.as_mut().unwrap()).lines() {
+            said += &(line.unwrap() + "\n");
+            if said.contains("serving") {
+                break;
+            }
+        }
+        said
+    }
+}
+
+#[test]
+fn a_second_gateway_on_one_database_does_not_start_until_the_first_is_gone() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("gateway.toml");
+    let text = "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n".to_owned();
+    std::fs::write(&file, text + &PIPELINE.replace("{vllm}", "http://127.0.0.1:9")).unwrap();
+    let mut first = Process::start(&["run"], &file);
+    assert!(first.said().contains("serving"));
+    let mut second = Process::start(&["run"], &file);
+    let said = second.said();
+    for word in ["gateway.db", "another gateway", &first.0.id().to_string(), "[store]", "mongodb"] {
+        assert!(said.contains(word), "`{word}` is missing: {said}");
+    }
+    assert_eq!(second.0.wait().unwrap().code(), Some(1), "{said}");
+    assert_eq!(Process::start(&["check"], &file).0.wait().unwrap().code(), Some(0), "`check` needs no lock");
+    // It has no time to tidy up: the kernel gives the lock back.
+    first.0.kill().unwrap();
+    first.0.wait().unwrap();
+    assert!(Process::start(&["run"], &file).said().contains("serving"));
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 use vllm_gateway::Gateway;
 use vllm_gateway_simulator::{Options, Simulator, Speed, Tasks};
@@ -170,6 +170,15 @@ impl Stage {
         self.records(&format!("requestId={request_id}"), 1).await.remove(0)
     }
 
+    /// Waits until so many exchanges run here.
+    pub(crate) async fn running(&self, exchanges: u64) {
+        let begun = Instant::now();
+        while self.gateway.running() != exchanges {
+            assert!(begun.elapsed() < PATIENCE, "{} exchanges run", self.gateway.running());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Waits until no exchange runs here and no generation runs at the upstream.
     pub(crate) async fn settled(&self) {
         let begun = Instant::now();
@@ -197,6 +206,24 @@ pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
     let mut answer = Vec::new();
     let _ = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// An upstream that gives these bytes to whoever has sent a request, and then waits for him to leave.
+pub(crate) async fn upstream_of(answer: impl Into<Vec<u8>>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, answer) = (listener.local_addr().unwrap(), answer.into());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 16 * 1024];
+                let _ = socket.read(&mut request).await;
+                let _ = socket.write_all(&answer).await;
+                while socket.read(&mut request).await.is_ok_and(|read| read > 0) {}
+            });
+        }
+    });
+    address
 }
 
 pub(crate) fn chat(extra: Value) -> Value {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{MODEL, Stage, chat, request_id, stage};
+use crate::support::{MODEL, PIPELINE, Setup, Stage, chat, request_id, stage, upstream_of};
 
 /// Sends it, reads the answer to its end, and gives its body and its record.
 async fn exchange(stage: &Stage, path: &str, body: &Value) -> (String, Value) {
@@ -125,4 +125,35 @@ async fn counting_tokens_counts_nothing() {
     let body = json!({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]});
     let (_, record) = exchange(&stage, "/v1/messages/count_tokens", &body).await;
     assert_eq!((&record["tokenSource"], &record["promptTokens"]), (&json!("none"), &Value::Null));
+}
+
+#[tokio::test]
+async fn usage_is_counted_and_hidden_however_the_upstream_ends_its_lines() {
+    let head = r#"data: {"id":"c","object":"chat.completion.chunk","choices":"#;
+    let usage = r#""usage":{"prompt_tokens":3,"total_tokens":4,"completion_tokens":1}"#;
+    let shown = [
+        format!(r#"{head}[{{"index":0,"delta":{{"content":"a"}},"finish_reason":null}}]}}"#),
+        format!(r#"{head}[{{"index":0,"delta":{{}},"finish_reason":"stop"}}]}}"#),
+        "data: [DONE]".to_owned(),
+    ];
+    let running = |event: &str| event.replace("}]}", &format!("}}],{usage}}}"));
+    let sent = [running(&shown[0]), running(&shown[1]), format!("{head}[],{usage}}}"), shown[2].clone()];
+    for end in ["\n", "\r\n", "\r"] {
+        let framed = |events: &[String]| {
+            events.iter().map(|event| format!("{event}{end}{end}")).collect::<Vec<_>>().concat()
+        };
+        let stream = framed(&sent);
+        let upstream = upstream_of(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {}\r\n\r\n{stream}",
+            stream.len()
+        ));
+        let rest = PIPELINE.replace("{vllm}", &format!("http://{}", upstream.await));
+        let stage = Setup::rest(&rest).start().await;
+        let answer = stage.chat(json!({"stream": true})).await;
+        let id = request_id(&answer);
+        assert_eq!(answer.text().await.unwrap(), framed(&shown), "{end:?}");
+        let record = stage.record(&id).await;
+        let found = (&record["outcome"], &record["tokenSource"], &record["totalTokens"]);
+        assert_eq!(found, (&json!("finished"), &json!("usage"), &json!(4)), "{end:?}");
+    }
 }

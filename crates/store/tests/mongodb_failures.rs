@@ -327,3 +327,18 @@ async fn a_roll_up_that_was_overtaken_changes_nothing() {
     slow.close().await;
     fast.close().await;
 }
+
+#[tokio::test]
+async fn a_question_that_takes_too_long_is_told_from_a_server_that_is_away() {
+    let server = server();
+    let store = connect(&server).await;
+    store.append(&[record("2026-03-02T12:00:00Z")]).await.unwrap();
+    for counting_or_reading in ["aggregate", "find"] {
+        fail(&server, doc! { "times": 1 }, &[counting_or_reading], doc! { "errorCode": 50 }).await;
+        let error = store.page(&all(), 1, 10).await.unwrap_err();
+        assert!(matches!(error, StoreError::TooSlow { .. }), "{counting_or_reading}: {error:?}");
+        assert!(error.to_string().contains("ask for a shorter time"), "{error}");
+    }
+    assert_eq!(store.page(&all(), 1, 10).await.unwrap().total, 1);
+    store.close().await;
+}
