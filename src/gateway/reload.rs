@@ -101,6 +101,11 @@ impl Reloader {
     }
 }
 
+/// Names as people read them; of none, nothing is logged.
+fn listed(names: &[String]) -> Option<String> {
+    if names.is_empty() { None } else { Some(names.join(", ")) }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -144,9 +149,4 @@ endpoints = [{ url = "http://127.0.0.1:9" }]
         tokio::time::timeout(Duration::from_secs(20), done).await.unwrap();
         assert_eq!(&*current.load().pipelines[0].name, "other");
     }
-}
-
-/// Names as people read them; of none, nothing is logged.
-fn listed(names: &[String]) -> Option<String> {
-    if names.is_empty() { None } else { Some(names.join(", ")) }
 }
