@@ -109,7 +109,9 @@ impl Exchange {
             let declared = self.head.headers.get(header::CONTENT_LENGTH);
             let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
             let read = &mut self.facts.request_bytes;
+            let begun = Instant::now();
             self.body = Body::Read(body::read(incoming, judge, declared, &self.limits, read).await?);
+            self.facts.body_wait = begun.elapsed();
             self.look_into_body()?;
         }
         match &self.body {

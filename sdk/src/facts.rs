@@ -38,6 +38,7 @@ pub struct Facts {
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
     pub(crate) first_byte: Option<Instant>,
+    pub(crate) body_wait: Duration,
     pub(crate) upstream_wait: Duration,
 }
 
@@ -77,6 +78,7 @@ impl Facts {
             request_bytes: 0,
             response_bytes: 0,
             first_byte: None,
+            body_wait: Duration::ZERO,
             upstream_wait: Duration::ZERO,
         }
     }
@@ -187,6 +189,12 @@ impl Facts {
     #[must_use]
     pub fn time_to_first_byte(&self) -> Option<Duration> {
         Some(self.first_byte?.duration_since(self.started))
+    }
+
+    /// How long it took to read the request's body, which the client may send at its leisure.
+    #[must_use]
+    pub fn body_wait(&self) -> Duration {
+        self.body_wait
     }
 
     /// How long the request side of the upstream call took: connecting, sending, and waiting for the head.

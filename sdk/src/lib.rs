@@ -38,7 +38,7 @@ pub use exchange::{Exchange, Incoming};
 pub use facts::{Facts, Tokens};
 pub use filter::{Fact, Filter, Flow, ResponseFilter, Wants};
 pub use options::{DurationText, SecretError, SecretRef, SizeText};
-pub use pipeline::{Pipeline, Step};
+pub use pipeline::{Meter, Pipeline, Step};
 pub use plugin::{BuildCx, BuildError, Built, Plugin, PluginDef, Services, plugin_named, plugins};
 pub use records::{NoRecords, RecordSink, Ticket};
 pub use reply::{Head, Reply};

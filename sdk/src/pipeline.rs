@@ -1,6 +1,10 @@
 //! The engine's request side: runs the filters of one pipeline in their order.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::FutureExt;
 
@@ -21,6 +25,14 @@ pub struct Step {
     pub name: Arc<str>,
     /// The filter.
     pub filter: Arc<dyn Filter>,
+    /// Who is told how long it takes.
+    pub meter: Option<Arc<dyn Meter>>,
+}
+
+/// Is told how long a filter took over a request, what it waited for included.
+pub trait Meter: Send + Sync {
+    /// It took this long, and if the client left meanwhile, until then.
+    fn took(&self, time: Duration);
 }
 
 impl Pipeline {
@@ -45,12 +57,31 @@ impl Pipeline {
 
     async fn steps(&self, ex: &mut Exchange) -> Result<Option<Reply>, Error> {
         for step in &self.steps {
-            match step.filter.on_request(ex).await? {
+            match step.run(ex).await? {
                 Flow::Continue => {}
                 Flow::Watch(watcher) => ex.watch(watcher),
                 Flow::Reply(reply) => return Ok(Some(reply)),
             }
         }
         Ok(None)
+    }
+}
+
+impl Step {
+    async fn run(&self, ex: &mut Exchange) -> Result<Flow, Error> {
+        let _timing = self.meter.as_deref().map(|meter| Timing { meter, begun: Instant::now() });
+        self.filter.on_request(ex).await
+    }
+}
+
+/// Measures until it is dropped, so that no end of a filter goes unmeasured: not a panic, nor a client that leaves.
+struct Timing<'a> {
+    meter: &'a dyn Meter,
+    begun: Instant,
+}
+
+impl Drop for Timing<'_> {
+    fn drop(&mut self) {
+        self.meter.took(self.begun.elapsed());
     }
 }

@@ -56,12 +56,12 @@ impl Reloader {
         drop(seen);
         match &result {
             Ok(done) => {
-                metrics().reloaded("ok");
+                metrics().reloaded(true);
                 let (changed, needs_restart) = (listed(&done.changed), listed(&done.needs_restart));
                 tracing::info!(changed, needs_restart, "configuration reloaded");
             }
             Err(problems) => {
-                metrics().reloaded("failed");
+                metrics().reloaded(false);
                 for problem in problems {
                     tracing::error!("{problem}");
                 }

@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use vllm_gateway_config::Config;
 use vllm_gateway_sdk::{BodyLimits, Pipeline, Route, Services, Step};
 
-use crate::upstream::{ClientError, Endpoint, Upstream};
+use crate::{
+    telemetry::metrics::metrics,
+    upstream::{ClientError, Endpoint, Upstream},
+};
 
 /// One configuration, built and ready to serve.
 pub(crate) struct Runtime {
@@ -35,7 +38,11 @@ impl Runtime {
         let steps = |steps: &[vllm_gateway_config::Step]| {
             steps
                 .iter()
-                .map(|step| Step { name: step.name.as_str().into(), filter: Arc::clone(&step.filter) })
+                .map(|step| Step {
+                    name: step.name.as_str().into(),
+                    filter: Arc::clone(&step.filter),
+                    meter: Some(metrics().filter(&step.name)),
+                })
                 .collect()
         };
         let pipelines = config.pipelines.iter().map(|pipeline| {

@@ -10,7 +10,7 @@ use vllm_gateway_sdk::plugins;
 
 use crate::{
     gateway::{Current, Reloader},
-    telemetry::metrics::metrics,
+    telemetry::metrics::{Snapshot, metrics},
 };
 
 /// The admin REST's hold on the gateway.
@@ -76,9 +76,14 @@ impl Control for GatewayControl {
 
     fn metrics(&self) -> String {
         let counts = self.writer.counts();
-        metrics().set_records(counts.accepted, counts.stored, counts.quarantined, counts.pending);
-        metrics().set_up(self.current.load().upstreams.values());
-        metrics().render()
+        let runtime = self.current.load();
+        metrics().render(&Snapshot {
+            accepted: counts.accepted,
+            stored: counts.stored,
+            quarantined: counts.quarantined,
+            pending: counts.pending,
+            upstreams: runtime.upstreams.values().map(|upstream| &**upstream).collect(),
+        })
     }
 
     fn called(&self, call: &AdminCall<'_>) {

@@ -22,7 +22,7 @@ use super::{hygiene, models};
 use crate::{
     gateway::{Current, Drain, Runtime},
     proxy::{Answered, dispatch},
-    telemetry::metrics::Measure,
+    telemetry::metrics::{Measure, metrics},
 };
 
 /// Serves OpenAI clients.
@@ -77,9 +77,9 @@ impl DataPlane {
         let (route, pipeline) = match placed {
             Ok(placed) => placed,
             Err(error) => {
-                return Answered::Reply(
-                    self.refuse_before_pipeline(&runtime, &head, client_ip, request_id, &error),
-                );
+                let reply = self.refuse_before_pipeline(&runtime, &head, client_ip, request_id, &error);
+                metrics().refused(reply.head.status.as_u16());
+                return Answered::Reply(reply);
             }
         };
         let mut ex = Exchange::new(Incoming {

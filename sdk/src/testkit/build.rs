@@ -63,7 +63,7 @@ fn step(root: &DeTable<'_>, name: &str, cx: &BuildCx<'_>) -> Result<Step, Vec<Pr
     };
     let built = (def.build)(&options, cx);
     match built.filter {
-        Some(filter) if built.problems.is_empty() => Ok(Step { name: name.into(), filter }),
+        Some(filter) if built.problems.is_empty() => Ok(Step { name: name.into(), filter, meter: None }),
         _ => Err(built.problems),
     }
 }

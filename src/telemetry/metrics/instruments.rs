@@ -1,0 +1,168 @@
+//! What counts: a handful of atomics each, shared by all threads. Updating one takes no lock and allocates nothing.
+
+use std::{
+    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use prometheus::proto;
+
+/// A number with a type of Prometheus.
+pub(super) trait Instrument {
+    const KIND: proto::MetricType;
+
+    /// Its value now, without labels.
+    fn read(&self) -> proto::Metric;
+}
+
+/// Only ever grows.
+#[derive(Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn inc(&self) {
+        self.add(1);
+    }
+
+    pub(super) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
+    }
+}
+
+impl Instrument for Counter {
+    const KIND: proto::MetricType = proto::MetricType::COUNTER;
+
+    fn read(&self) -> proto::Metric {
+        Count(self.0.load(Relaxed)).read()
+    }
+}
+
+/// Goes up and down.
+#[derive(Default)]
+pub(super) struct Gauge(AtomicI64);
+
+impl Gauge {
+    pub(super) fn inc(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn dec(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Instrument for Gauge {
+    const KIND: proto::MetricType = proto::MetricType::GAUGE;
+
+    fn read(&self) -> proto::Metric {
+        // What is counted here is far below the 2^53 up to which a double is exact.
+        #[allow(clippy::cast_precision_loss)]
+        Level(self.0.load(Relaxed) as f64).read()
+    }
+}
+
+/// A counter's value that somebody else keeps.
+pub(super) struct Count(pub(super) u64);
+
+impl Instrument for Count {
+    const KIND: proto::MetricType = proto::MetricType::COUNTER;
+
+    fn read(&self) -> proto::Metric {
+        let mut counter = proto::Counter::default();
+        #[allow(clippy::cast_precision_loss)]
+        counter.set_value(self.0 as f64);
+        let mut metric = proto::Metric::default();
+        metric.set_counter(counter);
+        metric
+    }
+}
+
+/// A gauge's value that somebody else keeps.
+pub(super) struct Level(pub(super) f64);
+
+impl Instrument for Level {
+    const KIND: proto::MetricType = proto::MetricType::GAUGE;
+
+    fn read(&self) -> proto::Metric {
+        let mut gauge = proto::Gauge::default();
+        gauge.set_value(self.0);
+        let mut metric = proto::Metric::default();
+        metric.set_gauge(gauge);
+        metric
+    }
+}
+
+/// How long something took, by the shortest bound that it kept.
+pub(super) struct Histogram {
+    /// Upper bounds in microseconds, ascending.
+    bounds: &'static [u64],
+    /// One more than bounds: the last for what kept none of them.
+    buckets: Box<[AtomicU64]>,
+    nanoseconds: AtomicU64,
+}
+
+impl Histogram {
+    pub(super) fn new(bounds: &'static [u64]) -> Self {
+        let buckets = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
+        Self { bounds, buckets, nanoseconds: AtomicU64::new(0) }
+    }
+
+    /// Whether nothing was ever observed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buckets.iter().all(|bucket| bucket.load(Relaxed) == 0)
+    }
+
+    pub(super) fn observe(&self, time: Duration) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let kept = self.bounds.partition_point(|bound| bound.saturating_mul(1_000) < nanoseconds);
+        if let Some(bucket) = self.buckets.get(kept) {
+            bucket.fetch_add(1, Relaxed);
+        }
+        self.nanoseconds.fetch_add(nanoseconds, Relaxed);
+    }
+}
+
+impl Instrument for Histogram {
+    const KIND: proto::MetricType = proto::MetricType::HISTOGRAM;
+
+    /// The count is the sum of the buckets as they were read, so the two never contradict each other.
+    fn read(&self) -> proto::Metric {
+        let mut seen = 0;
+        let mut buckets = Vec::with_capacity(self.buckets.len());
+        for (index, bucket) in self.buckets.iter().enumerate() {
+            seen += bucket.load(Relaxed);
+            let bound = self.bounds.get(index).map(|bound| Duration::from_micros(*bound).as_secs_f64());
+            let mut read = proto::Bucket::default();
+            read.set_cumulative_count(seen);
+            read.set_upper_bound(bound.unwrap_or(f64::INFINITY));
+            buckets.push(read);
+        }
+        let mut histogram = proto::Histogram::default();
+        histogram.set_sample_count(seen);
+        histogram.set_sample_sum(Duration::from_nanos(self.nanoseconds.load(Relaxed)).as_secs_f64());
+        histogram.set_bucket(buckets);
+        let mut metric = proto::Metric::default();
+        metric.set_histogram(histogram);
+        metric
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_counts_for_the_shortest_bound_that_it_kept() {
+        let histogram = Histogram::new(&[1_000, 5_000]);
+        for micros in [1, 1_000, 1_001, 5_000, 5_001, 9_000_000] {
+            histogram.observe(Duration::from_micros(micros));
+        }
+        let read = histogram.read();
+        let read = read.get_histogram();
+        let buckets: Vec<_> =
+            read.get_bucket().iter().map(|b| (b.upper_bound(), b.cumulative_count())).collect();
+        assert_eq!(buckets, [(0.001, 2), (0.005, 4), (f64::INFINITY, 6)]);
+        assert_eq!(read.get_sample_count(), 6);
+        assert!((read.get_sample_sum() - 9.012_003).abs() < 1e-9);
+    }
+}
