@@ -123,6 +123,13 @@ impl AnswerReader {
         matches!(&self.form, Form::Stream(reader, ..) if reader.saw_error())
     }
 
+    /// What a stream that still runs has counted so far, if it says so; cheap enough for every chunk.
+    pub(crate) fn running(&self) -> Option<Tokens> {
+        let Form::Stream(reader, kind, _) = &self.form else { return None };
+        let (usage, source) = stream_tokens(reader, *kind);
+        Some(Tokens { usage: usage.filter(is_believable)?, source })
+    }
+
     /// What was counted so far. Keeps what was learned of the endpoint, too.
     pub(crate) fn tokens(&mut self) -> Tokens {
         let (usage, source) = match &mut self.form {

@@ -260,20 +260,31 @@ impl Exchange {
         wanting.for_each(|watcher| watcher.on_chunk(chunk, facts));
     }
 
-    /// The body is complete; its last bytes are about to go out.
-    pub fn last(&mut self) {
+    /// How it ends is settled, and its last bytes are about to go out. The first word counts.
+    pub fn last(&mut self, outcome: Outcome) {
+        if self.end.is_some() {
+            return;
+        }
         let Self { watchers, facts, .. } = self;
-        watchers.iter_mut().rev().for_each(|watcher| watcher.on_last(facts));
+        for watcher in watchers.iter_mut().rev() {
+            // It is settled how it ends, and one that has closed its books must not have lied.
+            if catch_unwind(AssertUnwindSafe(|| watcher.on_last(facts, outcome))).is_err() {
+                tracing::error!(request_id = facts.request_id(), "a filter panicked in on_last");
+            }
+        }
+        self.end = Some(outcome);
+    }
+
+    /// Whether any filter follows the chunks.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.wants > Wants::Nothing
     }
 
     /// Answers by the gateway itself. A filter that panics on it makes it a 500.
     #[must_use]
     pub fn reply(&mut self, reply: Reply, outcome: Outcome) -> Reply {
-        match catch_unwind(AssertUnwindSafe(|| self.show_reply(reply))) {
-            Ok(reply) => {
-                self.end = Some(outcome);
-                reply
-            }
+        match catch_unwind(AssertUnwindSafe(|| self.show_reply(reply, outcome))) {
+            Ok(reply) => reply,
             Err(_panic) => {
                 let error = self.panicked("a reply");
                 self.refuse_unseen(&error)
@@ -281,14 +292,14 @@ impl Exchange {
         }
     }
 
-    fn show_reply(&mut self, mut reply: Reply) -> Reply {
+    fn show_reply(&mut self, mut reply: Reply, outcome: Outcome) -> Reply {
         self.show_head(&mut reply.head);
         if !reply.body.is_empty() {
             self.chunk(&mut reply.body);
         }
         // That a refusal took some time to write says nothing of a model.
         self.facts.first_byte = None;
-        self.last();
+        self.last(outcome);
         reply
     }
 

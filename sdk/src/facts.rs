@@ -12,7 +12,10 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use vllm_gateway_wire::usage::Usage;
 
-use crate::{Consumer, Outcome, Record, Target, TokenSource, mask::{masked, masked_wholly}};
+use crate::{
+    Consumer, Outcome, Progress, Record, RecordView, Target, TokenSource,
+    mask::{masked, masked_wholly},
+};
 
 /// What is known of an exchange so far.
 #[derive(Debug)]
@@ -161,7 +164,7 @@ impl Facts {
         self.error_code.as_deref()
     }
 
-    /// Tokens counted: final in `on_last` and `on_complete`, nothing before.
+    /// Tokens counted so far: of a stream what vLLM has told by now, final in `on_last` and `on_complete`.
     #[must_use]
     pub fn tokens(&self) -> Tokens {
         self.tokens
@@ -212,29 +215,70 @@ impl Facts {
     /// The record of this exchange, if it ended now and like this.
     #[must_use]
     pub fn record(&self, outcome: Outcome) -> Record {
-        let usage = self.tokens.usage;
+        self.view(outcome).into()
+    }
+
+    /// The same record, its texts borrowed from here where they can be.
+    #[must_use]
+    pub fn view(&self, outcome: Outcome) -> RecordView<'_> {
+        fn text(text: Option<&str>) -> Option<Cow<'_, str>> {
+            text.map(Cow::Borrowed)
+        }
+        let now = self.progress(outcome);
         let consumer = self.consumer.as_deref();
-        Record {
+        RecordView {
             id: self.id,
-            request_id: masked(&self.request_id, 128),
+            request_id: masked(&self.request_id, 128).into(),
             time: self.time,
-            app_id: consumer.map(|c| c.id.clone()),
-            org_name: consumer.map(|c| c.name.clone()),
-            key_prefix: consumer.map(|c| c.key_prefix.clone()),
-            method: masked(self.method.as_str(), 16),
-            path: masked_wholly(self.uri.path(), 512),
-            pipeline: self.pipeline.as_deref().map(str::to_owned),
+            app_id: text(consumer.map(|c| c.id.as_str())),
+            org_name: text(consumer.map(|c| c.name.as_str())),
+            key_prefix: text(consumer.map(|c| c.key_prefix.as_str())),
+            method: masked(self.method.as_str(), 16).into(),
+            path: masked_wholly(self.uri.path(), 512).into(),
+            pipeline: text(self.pipeline.as_deref()),
             model: self.model.as_deref().map(|model| {
                 // A name that was routed stands in `gateway.toml`; any other may be whatever was pasted.
-                if self.target.is_some() { masked(model, 256) } else { masked_wholly(model, 256) }
+                if self.target.is_some() {
+                    masked(model, 256).into()
+                } else {
+                    masked_wholly(model, 256).into()
+                }
             }),
-            upstream: self.target.as_ref().map(|target| target.upstream.as_ref().to_owned()),
-            endpoint: self.endpoint.as_deref().map(str::to_owned),
-            upstream_model: self.upstream_model().map(|model| masked(model, 256)),
+            upstream: text(self.target.as_ref().map(|target| target.upstream.as_ref())),
+            endpoint: text(now.endpoint),
+            upstream_model: self.upstream_model().map(|model| masked(model, 256).into()),
             stream: self.stream,
+            status: now.status,
+            outcome,
+            error_code: text(now.error_code),
+            prompt_tokens: now.prompt_tokens,
+            completion_tokens: now.completion_tokens,
+            total_tokens: now.total_tokens,
+            cached_tokens: now.cached_tokens,
+            reasoning_tokens: now.reasoning_tokens,
+            token_source: now.token_source,
+            duration_ms: now.duration_ms,
+            ttft_ms: now.ttft_ms,
+            attempts: now.attempts,
+            request_bytes: now.request_bytes,
+            response_bytes: now.response_bytes,
+            client_ip: self.client_ip.to_string().into(),
+            user_agent: self
+                .user_agent
+                .as_ref()
+                .map(|agent| masked_wholly(&String::from_utf8_lossy(agent.as_bytes()), 256).into()),
+        }
+    }
+
+    /// What of the record changes until its end: cheap enough for every chunk.
+    #[must_use]
+    pub fn progress(&self, outcome: Outcome) -> Progress<'_> {
+        let usage = self.tokens.usage;
+        Progress {
+            endpoint: self.endpoint.as_deref(),
             status: self.status.map_or(499, |status| status.as_u16()),
             outcome,
-            error_code: self.error_code.as_deref().map(str::to_owned),
+            error_code: self.error_code.as_deref(),
             prompt_tokens: usage.prompt,
             completion_tokens: usage.completion,
             total_tokens: usage.total,
@@ -246,11 +290,6 @@ impl Facts {
             attempts: self.attempts,
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
-            client_ip: self.client_ip.to_string(),
-            user_agent: self
-                .user_agent
-                .as_ref()
-                .map(|agent| masked_wholly(&String::from_utf8_lossy(agent.as_bytes()), 256)),
         }
     }
 

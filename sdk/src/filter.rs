@@ -54,8 +54,9 @@ pub trait ResponseFilter: Send {
     /// A whole event of a stream went by. It is a copy: the bytes that the client gets do not wait for it.
     fn on_event(&mut self, _event: &Event, _facts: &Facts) {}
 
-    /// The body is complete, and its last bytes are about to go out.
-    fn on_last(&mut self, _facts: &Facts) {}
+    /// How it ends is settled, and the last bytes are about to go out. What must be kept before the client has
+    /// the whole answer is kept here. Not called where nothing goes out any more: then only `on_complete` is.
+    fn on_last(&mut self, _facts: &Facts, _outcome: Outcome) {}
 
     /// The exchange is over. Called exactly once, however it ended, and nothing is called after it.
     fn on_complete(self: Box<Self>, _facts: &Facts, _outcome: Outcome) {}

@@ -159,16 +159,21 @@ where
         self.heard = Instant::now();
         self.left = self.left.map(|left| left.saturating_sub(chunk.len() as u64));
         let mut out = self.reader.push(chunk);
+        if !out.is_empty() {
+            self.ends_in_line = out.last() != Some(&b'\n');
+            if self.ex.is_followed()
+                && !self.ex.has_ended()
+                && let Some(tokens) = self.reader.running()
+            {
+                self.ex.count(tokens);
+            }
+            self.ex.chunk(&mut out);
+        }
         // The server may never ask again once the declared length is out, and clients hang up after the last event.
         if self.left == Some(0) || self.reader.saw_terminator() {
             self.complete();
         }
-        if out.is_empty() {
-            return None;
-        }
-        self.ends_in_line = out.last() != Some(&b'\n');
-        self.ex.chunk(&mut out);
-        Some(out)
+        (!out.is_empty()).then_some(out)
     }
 
     fn upstream_ended(&mut self) -> Poll<Option<Result<Bytes, BrokenOff>>> {
@@ -176,13 +181,12 @@ where
         if self.reader.needs_terminator() && !self.reader.saw_terminator() {
             return self.break_off(&Break::EARLY);
         }
+        if !held.is_empty() {
+            self.ex.chunk(&mut held);
+        }
         self.complete();
         self.close();
-        if held.is_empty() {
-            return Poll::Ready(None);
-        }
-        self.ex.chunk(&mut held);
-        Poll::Ready(Some(Ok(held)))
+        Poll::Ready((!held.is_empty()).then_some(Ok(held)))
     }
 
     /// The answer is whole: its record can be closed before the last bytes go out.
@@ -191,9 +195,8 @@ where
             return;
         }
         self.ex.count(self.reader.tokens());
-        self.ex.last();
         let broke = self.reader.saw_error();
-        self.ex.end(if broke { Outcome::UpstreamBroke } else { Outcome::Finished });
+        self.ex.last(if broke { Outcome::UpstreamBroke } else { Outcome::Finished });
     }
 
     /// Ends a body that cannot be whole: a stream is told by an event, then the connection breaks.
@@ -208,15 +211,15 @@ where
         }
         self.ex.failed_with(reason.code);
         self.ex.count(self.reader.tokens());
-        self.ex.last();
-        self.ex.end(reason.outcome);
         if !self.reader.is_stream() || self.ends_in_line {
+            self.ex.last(reason.outcome);
             return Poll::Ready(Some(Err(BrokenOff)));
         }
         self.state = State::Told;
         let error = Error::new(http::StatusCode::BAD_GATEWAY, reason.code, reason.message);
         let mut out = Bytes::from(error_event(&error, self.ex.route().api, self.ex.route().answer));
         self.ex.chunk(&mut out);
+        self.ex.last(reason.outcome);
         Poll::Ready(Some(Ok(out)))
     }
 

@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::Instant};
-use vllm_gateway_directory::{Directory, RecordWriter};
+use vllm_gateway_directory::Directory;
+use vllm_gateway_journal::RecordWriter;
 use vllm_gateway_store::{SqliteLock, Store};
 
 use super::{Current, Drain, Reloader};
@@ -98,16 +99,13 @@ impl Gateway {
         let _ = admin.task.await;
         self.tasks.shutdown().await;
         let flushed = writer.flush(Instant::now() + FLUSH).await;
-        if flushed.spilled + flushed.left > 0 {
-            tracing::error!(
-                spilled = flushed.spilled,
-                lost = flushed.left,
-                "records did not reach the store in time"
-            );
+        if flushed.left > 0 {
+            tracing::warn!(records = flushed.left, "records wait in the journal: the next start stores them");
         }
         if let Err(error) = directory.tell_uses(&*store).await {
             tracing::warn!(error = error.full(), "the store was not told when apps were last used");
         }
+        directory.keep_finally().await;
         store.close().await;
         drop(lock);
         tracing::info!("done");

@@ -2,6 +2,7 @@
 
 mod current;
 mod drain;
+mod keys;
 mod life;
 mod reload;
 mod runtime;

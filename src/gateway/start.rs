@@ -7,18 +7,17 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context, anyhow};
 use salvo::{Router, Service};
 use vllm_gateway_admin::{AdminState, TokenDigest};
 use vllm_gateway_config::{Config, Diagnostic, Loaded, Severity, StoreOptions};
-use vllm_gateway_directory::{Directory, RecordWriter, WriterOptions};
+use vllm_gateway_journal::{RecordWriter, WriterOptions};
 use vllm_gateway_sdk::{SecretRef, Services};
 use vllm_gateway_store::{SqliteLock, Store};
 
-use super::{Current, Drain, Gateway, Reloader, Runtime, life::Parts};
+use super::{Current, Drain, Gateway, Reloader, Runtime, keys::open_directory, life::Parts};
 use crate::server::{Bound, DataPlane, GatewayControl, bind, serve};
 
 /// Why the gateway did not start.
@@ -42,10 +41,10 @@ impl Gateway {
         let offline = load(path, &Services::inert())?;
         let lock = lock_store(&offline.store, &offline.base)?;
         let token = admin_token(&offline.admin.token, &offline.base)?;
-        let store = open_store(&offline.store, &offline.base).await?;
-        let directory = Arc::new(Directory::new(STALENESS));
+        let directory = Arc::new(open_directory(&offline, &data_folder(&offline)).await?);
+        let store = open_store(&offline.store, &offline.base, directory.is_ready()).await?;
         let writer =
-            RecordWriter::start(Arc::clone(&store) as _, WriterOptions::in_folder(data_folder(&offline)));
+            RecordWriter::start(Arc::clone(&store) as _, writer_options(&offline)).context("[journal]")?;
         let services = Services { apps: Arc::clone(&directory) as _, records: Arc::clone(&writer) as _ };
         let config = load(path, &services)?;
 
@@ -120,12 +119,18 @@ fn lock_store(options: &StoreOptions, base: &Path) -> anyhow::Result<Option<Sqli
     }
 }
 
-async fn open_store(options: &StoreOptions, base: &Path) -> anyhow::Result<Arc<dyn Store>> {
+/// A store that can be waited for is, where keys are known meanwhile. Else a database that cannot be opened is an error
+/// that an operator sees at once.
+async fn open_store(options: &StoreOptions, base: &Path, keys_known: bool) -> anyhow::Result<Arc<dyn Store>> {
     match options {
         StoreOptions::Sqlite(sqlite) => {
             let path = base.join(&sqlite.path);
-            let store = vllm_gateway_store::open_sqlite(&path).await;
-            Ok(Arc::new(store.with_context(|| format!("cannot open the store `{}`", path.display()))?))
+            let opened: Result<Arc<dyn Store>, _> = if keys_known {
+                vllm_gateway_store::open_sqlite_later(&path).await
+            } else {
+                vllm_gateway_store::open_sqlite(&path).await.map(|store| Arc::new(store) as _)
+            };
+            opened.with_context(|| format!("cannot open the store `{}`", path.display()))
         }
         StoreOptions::Mongodb(mongodb) => {
             let uri = mongodb.uri.read(base).context("[store] uri")?;
@@ -133,6 +138,17 @@ async fn open_store(options: &StoreOptions, base: &Path) -> anyhow::Result<Arc<d
                 vllm_gateway_store::connect_mongodb(&uri, &mongodb.database).await.context("[store]")?,
             ))
         }
+    }
+}
+
+fn writer_options(config: &Config) -> WriterOptions {
+    let folder = data_folder(config);
+    let journal = &config.journal;
+    WriterOptions {
+        journal: journal.path.as_ref().map_or_else(|| folder.join("journal"), |path| config.base.join(path)),
+        folder,
+        max_size: journal.max_size.bytes(),
+        sync_every: journal.sync_every.get(),
     }
 }
 
@@ -178,6 +194,3 @@ fn make_token(path: &Path) -> anyhow::Result<()> {
 fn open(address: SocketAddr) -> anyhow::Result<Bound> {
     bind(address).with_context(|| format!("cannot listen on {address}"))
 }
-
-/// How old the known apps may become while the store is away, before keys that are not known get 503.
-const STALENESS: Duration = Duration::from_secs(3600);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use salvo::async_trait;
 use serde_json::{Value, json};
 use vllm_gateway_admin::{AdminCall, Control, ReloadDone};
-use vllm_gateway_directory::RecordWriter;
+use vllm_gateway_journal::RecordWriter;
 use vllm_gateway_sdk::plugins;
 
 use crate::{

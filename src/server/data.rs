@@ -118,8 +118,9 @@ impl DataPlane {
             return draining().reply(Api::OpenAi);
         }
         if !self.apps.is_ready() {
-            return Error::unavailable("not_ready", "the gateway has not read its apps yet")
-                .reply(Api::OpenAi);
+            let message =
+                "the apps are not known: the store was never read, or too long ago ([store] max_staleness)";
+            return Error::unavailable("not_ready", message).reply(Api::OpenAi);
         }
         Reply::json(StatusCode::OK, r#"{"status":"ready"}"#)
     }
@@ -138,10 +139,10 @@ impl DataPlane {
             return error.reply(api);
         }
         match self.services.records.ticket() {
-            Ok(ticket) => {
+            Ok(mut ticket) => {
                 let mut facts = Facts::new(head, request_id, client_ip, None);
                 facts.refused(error);
-                ticket.submit(facts.record(Outcome::Replied));
+                ticket.close(&facts, Outcome::Replied);
                 error.reply(api)
             }
             Err(full) => full.reply(api),

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use crate::{AdminOptions, Config, ServerOptions, StoreOptions};
+use crate::{AdminOptions, Config, JournalOptions, ServerOptions, StoreOptions};
 
-/// The options of `[server]` that a running gateway cannot change; of `[admin]` and `[store]` these are all.
+/// The options of `[server]` that a running gateway cannot change; of `[admin]`, `[store]` and `[journal]` these are all.
 const FIXED: [&str; 6] = ["listen", "tls", "body_memory", "max_connections", "shutdown_grace", "cors"];
 
 /// What is different, by the names of options and tables.
@@ -26,17 +26,23 @@ pub(crate) struct Boot(Parts);
 type Parts = BTreeMap<String, Json>;
 
 impl Boot {
-    pub(crate) fn of(server: &ServerOptions, admin: &AdminOptions, store: &StoreOptions) -> Self {
+    pub(crate) fn of(
+        server: &ServerOptions,
+        admin: &AdminOptions,
+        store: &StoreOptions,
+        journal: &JournalOptions,
+    ) -> Self {
         let mut parts = options("server", server);
         parts.retain(|name, _| is_fixed(name));
         parts.extend(options("admin", admin));
         parts.insert("store".to_owned(), json!(store));
+        parts.extend(options("journal", journal));
         Self(parts)
     }
 }
 
 pub(crate) fn between(old: &Config, new: &Config) -> Change {
-    let boot = Boot::of(&new.server, &new.admin, &new.store);
+    let boot = Boot::of(&new.server, &new.admin, &new.store, &new.journal);
     Change { changed: differences(&live(old), &live(new)), needs_restart: differences(&old.boot.0, &boot.0) }
 }
 

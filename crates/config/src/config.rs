@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use vllm_gateway_sdk::{Filter, Services};
 
 use crate::{
-    AdminOptions, Change, Loaded, Pattern, ServerOptions, StoreOptions, UpstreamOptions,
+    AdminOptions, Change, JournalOptions, Loaded, Pattern, ServerOptions, StoreOptions, UpstreamOptions,
     build::BuiltFilter,
     change::{self, Boot},
     load, patterns,
@@ -24,6 +24,8 @@ pub struct Config {
     pub admin: AdminOptions,
     /// Where apps and records are kept.
     pub store: StoreOptions,
+    /// Where access-log records wait for the store.
+    pub journal: JournalOptions,
     /// In the order of the file.
     pub pipelines: Vec<PipelineConfig>,
     /// By name.

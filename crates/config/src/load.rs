@@ -98,7 +98,8 @@ fn assemble(
         .into_iter()
         .map(|section| Some((section.name, section.options?)))
         .collect::<Option<_>>()?;
-    let (server, admin, store) = (draft.server.options?, draft.admin.options?, draft.store.options?);
-    let boot = old.map_or_else(|| Arc::new(Boot::of(&server, &admin, &store)), |old| Arc::clone(&old.boot));
-    Some(Config { server, admin, store, pipelines, upstreams, base: base.to_owned(), filters, boot })
+    let (server, admin) = (draft.server.options?, draft.admin.options?);
+    let (store, journal) = (draft.store.options?, draft.journal.options?);
+    let boot = old.map_or_else(|| Arc::new(Boot::of(&server, &admin, &store, &journal)), |old| Arc::clone(&old.boot));
+    Some(Config { server, admin, store, journal, pipelines, upstreams, base: base.to_owned(), filters, boot })
 }

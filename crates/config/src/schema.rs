@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use vllm_gateway_sdk::plugins;
 
 use crate::{
-    AdminOptions, MongodbOptions, PipelineOptions, ServerOptions, SqliteOptions, StoreOptions,
+    AdminOptions, JournalOptions, MongodbOptions, PipelineOptions, ServerOptions, SqliteOptions, StoreOptions,
     UpstreamOptions,
 };
 
@@ -19,6 +19,7 @@ pub fn schema() -> Json {
     let upstream = section::<UpstreamOptions>(&mut generator);
     let filters = filters(&mut generator);
     let store = store(&mut generator);
+    let journal = section::<JournalOptions>(&mut generator);
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "gateway.toml of vllm-gateway",
@@ -29,6 +30,7 @@ pub fn schema() -> Json {
             "server": server,
             "admin": admin,
             "store": store,
+            "journal": journal,
             "pipelines": named("Pipelines, by name.", &pipeline),
             "filters": filters,
             "upstreams": named("Upstreams, by name.", &upstream),

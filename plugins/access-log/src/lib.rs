@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use vllm_gateway_sdk::{
-    BuildCx, BuildError, DurationText, Error, Exchange, Facts, Filter, Flow, Outcome, Plugin, RecordSink,
-    ResponseFilter, Services, Ticket, async_trait,
+    BuildCx, BuildError, Bytes, DurationText, Error, Exchange, Facts, Filter, Flow, Head, Outcome, Plugin,
+    RecordSink, ResponseFilter, Services, Ticket, Wants, async_trait,
 };
 
 /// Options of `access-log`.
@@ -56,8 +56,30 @@ impl Filter for AccessLog {
 struct Entry(Ticket);
 
 impl ResponseFilter for Entry {
-    fn on_complete(self: Box<Self>, facts: &Facts, outcome: Outcome) {
-        self.0.submit(facts.record(outcome));
+    fn before_upstream(&mut self, facts: &Facts) -> Result<(), Error> {
+        self.0.open(facts);
+        Ok(())
+    }
+
+    fn on_head(&mut self, _head: &mut Head, facts: &Facts) {
+        self.0.checkpoint(facts);
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::Chunks
+    }
+
+    fn on_chunk(&mut self, _chunk: &mut Bytes, facts: &Facts) {
+        self.0.checkpoint(facts);
+    }
+
+    fn on_last(&mut self, facts: &Facts, outcome: Outcome) {
+        self.0.close(facts, outcome);
+    }
+
+    fn on_complete(mut self: Box<Self>, facts: &Facts, outcome: Outcome) {
+        // Where nothing went out at the end, there was no last moment before.
+        self.0.close(facts, outcome);
     }
 }
 

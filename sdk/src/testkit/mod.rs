@@ -134,6 +134,18 @@ impl Gateway {
         self.records.pending()
     }
 
+    /// The records as they stood just before an upstream was called.
+    #[must_use]
+    pub fn records_opened(&self) -> Vec<Record> {
+        self.records.opened()
+    }
+
+    /// The records as they stood whenever something was about to go out.
+    #[must_use]
+    pub fn records_on_the_way(&self) -> Vec<Record> {
+        self.records.checkpoints()
+    }
+
     /// For how long the filters asked to keep records, each time that one asked; `None` is for ever.
     #[must_use]
     pub fn retentions(&self) -> Vec<Option<Duration>> {

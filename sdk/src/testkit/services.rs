@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Apps, Consumer, Lookup, Record, RecordSink};
+use crate::{Apps, Consumer, Facts, Lookup, Outcome, Record, RecordSink, Room};
 
 /// What kind of app a test wants.
 #[derive(Clone, Debug, Default)]
@@ -92,6 +92,8 @@ impl Apps for TestApps {
 #[derive(Default)]
 pub(super) struct TestRecords {
     taken: Mutex<Vec<Record>>,
+    opened: Mutex<Vec<Record>>,
+    checkpoints: Mutex<Vec<Record>>,
     pending: AtomicI64,
     full: AtomicBool,
     retentions: Mutex<Vec<Option<Duration>>>,
@@ -100,6 +102,14 @@ pub(super) struct TestRecords {
 impl TestRecords {
     pub(super) fn taken(&self) -> Vec<Record> {
         lock(&self.taken).clone()
+    }
+
+    pub(super) fn opened(&self) -> Vec<Record> {
+        lock(&self.opened).clone()
+    }
+
+    pub(super) fn checkpoints(&self) -> Vec<Record> {
+        lock(&self.checkpoints).clone()
     }
 
     pub(super) fn pending(&self) -> i64 {
@@ -116,20 +126,28 @@ impl TestRecords {
 }
 
 impl RecordSink for TestRecords {
-    fn admit(&self) -> bool {
-        let room = !self.full.load(Ordering::Relaxed);
-        if room {
-            self.pending.fetch_add(1, Ordering::Relaxed);
+    fn admit(&self) -> Option<Room> {
+        if self.full.load(Ordering::Relaxed) {
+            return None;
         }
-        room
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        Some(Room(0))
     }
 
-    fn submit(&self, record: Record) {
+    fn open(&self, _room: &mut Room, facts: &Facts) {
+        lock(&self.opened).push(facts.record(Outcome::Interrupted));
+    }
+
+    fn checkpoint(&self, _room: &mut Room, facts: &Facts) {
+        lock(&self.checkpoints).push(facts.record(Outcome::Interrupted));
+    }
+
+    fn close(&self, _room: Room, facts: &Facts, outcome: Outcome) {
         self.pending.fetch_sub(1, Ordering::Relaxed);
-        lock(&self.taken).push(record);
+        lock(&self.taken).push(facts.record(outcome));
     }
 
-    fn release(&self) {
+    fn release(&self, _room: Room) {
         self.pending.fetch_sub(1, Ordering::Relaxed);
     }
 

@@ -16,15 +16,16 @@ use vllm_gateway_sdk::{
     decode::{Value, decode, near_miss, span_of},
 };
 
-use crate::{AdminOptions, PipelineOptions, ServerOptions, StoreOptions, UpstreamOptions, report::Report};
+use crate::{AdminOptions, JournalOptions, PipelineOptions, ServerOptions, StoreOptions, UpstreamOptions, report::Report};
 
-const SECTIONS: [&str; 6] = ["server", "admin", "store", "pipelines", "filters", "upstreams"];
+const SECTIONS: [&str; 7] = ["server", "admin", "store", "journal", "pipelines", "filters", "upstreams"];
 
 /// The sections of one file, in the order in which they stand there.
 pub(crate) struct Draft<'t> {
     pub(crate) server: Section<'t, ServerOptions>,
     pub(crate) admin: Section<'t, AdminOptions>,
     pub(crate) store: Section<'t, StoreOptions>,
+    pub(crate) journal: Section<'t, JournalOptions>,
     pub(crate) pipelines: Vec<Section<'t, PipelineOptions>>,
     pub(crate) filters: Vec<FilterDraft<'t>>,
     pub(crate) upstreams: Vec<Section<'t, UpstreamOptions>>,
@@ -78,6 +79,7 @@ impl<'t> Draft<'t> {
             server: section(&mut root, "server", report),
             admin: section(&mut root, "admin", report),
             store: store::read(&mut root, report),
+            journal: section(&mut root, "journal", report),
             pipelines: entries(&mut root, "pipelines", report)
                 .into_iter()
                 .map(|(name, value)| read_section(&format!("pipeline `{name}`"), name, value, report))

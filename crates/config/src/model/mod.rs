@@ -1,12 +1,14 @@
 //! The options of `gateway.toml`. Their doc comments are the reference that users read.
 
 mod admin;
+mod journal;
 mod pipeline;
 mod server;
 mod store;
 mod upstream;
 
 pub use admin::AdminOptions;
+pub use journal::{JournalOptions, SyncEvery};
 pub use pipeline::PipelineOptions;
 pub use server::{CorsOptions, ServerOptions, TlsOptions};
 pub use store::{MongodbOptions, SqliteOptions, StoreOptions};

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use vllm_gateway_sdk::plugins as linked;
 
 use super::{Row, declared, example, of_plugin, of_struct};
-use crate::{AdminOptions, MongodbOptions, PipelineOptions, ServerOptions, SqliteOptions, UpstreamOptions};
+use crate::{AdminOptions, JournalOptions, MongodbOptions, PipelineOptions, ServerOptions, SqliteOptions, UpstreamOptions};
 
 const CONFIGURATION: &str = "\
 <!-- Generated from the option structs of the code; a test compares. -->
@@ -19,7 +19,8 @@ make a running gateway read it again. An invalid file changes nothing. What need
 Unknown keys are errors. Durations are written `\"30s\"` or `\"1h30m\"`, with the units `ms`, `s`, `m`, `h` and `d`, sizes
 `\"32MiB\"`. Secrets are never written into the file: `\"env:NAME\"` names an environment variable, `\"file:PATH\"` a file.
 Relative paths are relative to the file.
-Keys that are not required may be left out, and so may `[server]`, `[admin]` and `[store]` as a whole.
+Keys that are not required may be left out, and so may `[server]`, `[admin]`, `[store]` and
+`[journal]` as a whole.
 ";
 
 const FILTERS: &str = "
@@ -47,6 +48,7 @@ pub fn configuration() -> String {
     section::<AdminOptions>(&mut text, "`[admin]`");
     section::<SqliteOptions>(&mut text, "`[store]` with `kind = \"sqlite\"`, the default");
     section::<MongodbOptions>(&mut text, "`[store]` with `kind = \"mongodb\"`");
+    section::<JournalOptions>(&mut text, "`[journal]`");
     section::<PipelineOptions>(&mut text, "`[pipelines.NAME]`");
     text.push_str(FILTERS);
     section::<UpstreamOptions>(&mut text, "`[upstreams.NAME]`");

@@ -215,7 +215,7 @@ impl StreamReader {
         if self.done.is_some() {
             return (self.done, UsageKind::Final);
         }
-        let running = if self.plan.several { self.choices.usage(self.plan.n) } else { self.last.usage() };
+        let running = if self.plan.several { self.choices.usage() } else { self.last.usage() };
         (running, if running.is_some() { UsageKind::Running } else { UsageKind::None })
     }
 

@@ -71,7 +71,8 @@ impl StreamReader {
         let raw = &data[usage.value.clone()];
         if self.plan.several {
             let index = FIRST_INDEX.find(data).map(|at| at + FIRST_INDEX.needle().len());
-            self.choices.keep(index.and_then(|at| json::digits(data, at)).unwrap_or_default(), raw);
+            let index = index.and_then(|at| json::digits(data, at)).unwrap_or_default();
+            self.choices.keep(index, self.plan.n, raw);
         } else {
             self.last.keep(raw);
         }

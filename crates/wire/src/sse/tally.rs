@@ -50,46 +50,66 @@ impl Last {
     }
 }
 
-/// The last figures of each choice, where there are several: each event counts only its own.
+/// The last figures of each choice, where there are several: each event counts only its own. The sums are kept with
+/// every event, so that asking for them costs the same for two choices and for thousands.
 #[derive(Default)]
-pub(super) struct Choices(Vec<Figures>);
+pub(super) struct Choices {
+    last: Vec<Figures>,
+    /// The prompt of each group of `n` choices.
+    prompts: Vec<u32>,
+    sum: Sum,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    prompt: u64,
+    completion: u64,
+    reasoning: Option<u64>,
+}
 
 #[derive(Clone, Copy, Default)]
 struct Figures {
-    seen: bool,
     prompt: u32,
     completion: u32,
     reasoning: Option<u32>,
 }
 
 impl Choices {
-    pub(super) fn keep(&mut self, index: u32, raw: &[u8]) {
+    /// Keeps the figures of one choice. The `n` choices of one prompt come one after another and share its tokens.
+    pub(super) fn keep(&mut self, index: u32, n: u32, raw: &[u8]) {
         let Some(index) = usize::try_from(index).ok().filter(|&index| index < MAX_CHOICES) else { return };
-        if self.0.len() <= index {
-            self.0.resize(index + 1, Figures::default());
+        let group = index / usize::try_from(n).unwrap_or(usize::MAX).max(1);
+        if self.last.len() <= index {
+            self.last.resize(index + 1, Figures::default());
         }
-        self.0[index] = Figures {
-            seen: true,
+        if self.prompts.len() <= group {
+            self.prompts.resize(group + 1, 0);
+        }
+        let new = Figures {
             prompt: figure(raw, &PROMPT).unwrap_or_default(),
             completion: figure(raw, &COMPLETION).unwrap_or_default(),
             reasoning: figure(raw, &REASONING),
         };
+        let old = std::mem::replace(&mut self.last[index], new);
+        let prompt = &mut self.prompts[group];
+        self.sum.prompt += u64::from(new.prompt.saturating_sub(*prompt));
+        *prompt = new.prompt.max(*prompt);
+        self.sum.completion = self.sum.completion - u64::from(old.completion) + u64::from(new.completion);
+        if old.reasoning.or(new.reasoning).is_some() {
+            let others =
+                self.sum.reasoning.unwrap_or_default() - u64::from(old.reasoning.unwrap_or_default());
+            self.sum.reasoning = Some(others + u64::from(new.reasoning.unwrap_or_default()));
+        }
     }
 
-    /// The sum over all choices. The `n` choices of one prompt come one after another and share its tokens.
-    pub(super) fn usage(&self, n: u32) -> Option<Usage> {
-        let seen = || self.0.iter().filter(|figures| figures.seen);
-        seen().next()?;
-        let n = usize::try_from(n).unwrap_or(usize::MAX).max(1);
-        let prompts = self.0.chunks(n).filter_map(|group| group.iter().map(|choice| choice.prompt).max());
-        let reasoning = seen().filter_map(|choice| choice.reasoning);
-        let usage = Usage {
-            prompt: Some(prompts.map(u64::from).sum()),
-            completion: Some(seen().map(|choice| u64::from(choice.completion)).sum()),
-            total: None,
-            cached: None,
-            reasoning: reasoning.map(u64::from).reduce(|sum, tokens| sum + tokens),
-        };
+    /// The sum over all choices.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        if self.last.is_empty() {
+            return None;
+        }
+        let Sum { prompt, completion, reasoning } = self.sum;
+        let usage =
+            Usage { prompt: Some(prompt), completion: Some(completion), total: None, cached: None, reasoning };
         Some(usage.with_total())
     }
 }

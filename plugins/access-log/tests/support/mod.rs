@@ -87,7 +87,7 @@ impl ResponseFilter for Panics {
     fn on_event(&mut self, _: &Event, _: &Facts) {
         self.now(Hook::Event);
     }
-    fn on_last(&mut self, _: &Facts) {
+    fn on_last(&mut self, _: &Facts, _: Outcome) {
         self.now(Hook::Last);
     }
     fn on_complete(self: Box<Self>, _: &Facts, _: Outcome) {

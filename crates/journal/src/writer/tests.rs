@@ -5,45 +5,14 @@ use jiff::SignedDuration;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::time::timeout;
-use uuid::Uuid;
-use vllm_gateway_sdk::{Outcome, TokenSource};
+use vllm_gateway_sdk::{Outcome, Record};
 use vllm_gateway_store::{LogQuery, Store, open_sqlite};
 
-use super::*;
+use super::{Place as Spot, *};
+use crate::tests::record as finished;
 
 fn record(id: u128) -> Record {
-    Record {
-        id: Uuid::from_u128(id + 1),
-        request_id: format!("r-{id}"),
-        time: Timestamp::now(),
-        app_id: None,
-        org_name: None,
-        key_prefix: None,
-        method: "POST".into(),
-        path: "/v1/chat/completions".into(),
-        pipeline: Some("default".into()),
-        model: None,
-        upstream: None,
-        endpoint: None,
-        upstream_model: None,
-        stream: false,
-        status: 200,
-        outcome: Outcome::Finished,
-        error_code: None,
-        prompt_tokens: None,
-        completion_tokens: None,
-        total_tokens: None,
-        cached_tokens: None,
-        reasoning_tokens: None,
-        token_source: TokenSource::None,
-        duration_ms: 1,
-        ttft_ms: None,
-        attempts: 1,
-        request_bytes: 0,
-        response_bytes: 0,
-        client_ip: "127.0.0.1".into(),
-        user_agent: None,
-    }
+    Record { time: Timestamp::now(), ..finished(id) }
 }
 
 fn poison(id: u128) -> Record {
@@ -62,9 +31,11 @@ impl Place {
         Self { folder, store }
     }
 
-    fn writer(&self, capacity: usize) -> Arc<RecordWriter> {
+    fn writer(&self) -> Arc<RecordWriter> {
         let store = Arc::clone(&self.store) as Arc<dyn LogStore>;
-        RecordWriter::start(store, WriterOptions { capacity, folder: self.folder.path().join("log") })
+        let options =
+            WriterOptions { max_size: 4 << 20, ..WriterOptions::in_folder(self.folder.path().join("log")) };
+        RecordWriter::start(store, options).unwrap()
     }
 
     fn quarantine(&self) -> String {
@@ -88,21 +59,29 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
+/// Takes a record through its whole life at once.
 fn submit(writer: &RecordWriter, record: Record) {
-    assert!(writer.admit());
-    writer.submit(record);
+    let place = writer.journal.admit().unwrap();
+    writer.counts.accepted(1);
+    writer.journal.write(place, &record.view());
+    writer.bell.ring();
+}
+
+fn submit_in(writer: &RecordWriter, room: Room, record: Record) {
+    writer.counts.accepted(1);
+    writer.journal.write(Spot::from_bits(room.0), &record.view());
 }
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
 
-const CLEAN: Flushed = Flushed { spilled: 0, left: 0 };
+const CLEAN: Flushed = Flushed { left: 0 };
 
 #[tokio::test]
 async fn what_is_submitted_is_stored_without_being_flushed() {
     let place = Place::new().await;
-    let writer = place.writer(10_000);
+    let writer = place.writer();
     for id in 0..1_234 {
         submit(&writer, record(id));
     }
@@ -118,23 +97,26 @@ async fn what_is_submitted_is_stored_without_being_flushed() {
 }
 
 #[tokio::test]
-async fn beyond_the_bound_nothing_is_admitted_until_room_is_given_back() {
+async fn beyond_the_quota_nothing_is_admitted_until_records_reach_the_store() {
     let place = Place::new().await;
-    let writer = place.writer(2);
-    assert!(writer.admit() && writer.admit());
-    assert!(!writer.admit());
-    writer.release();
-    assert!(writer.admit());
-    writer.submit(record(1));
-    writer.submit(record(2));
+    let held = place.hold();
+    let writer = place.writer();
+    let mut admitted = 0;
+    while let Some(room) = writer.admit() {
+        submit_in(&writer, room, record(admitted));
+        admitted += 1;
+    }
+    assert_eq!(admitted, 4_096);
+    drop(held);
     assert_eq!(writer.flush(soon()).await, CLEAN);
-    assert!(writer.admit() && writer.admit() && !writer.admit());
+    assert_eq!(place.stored().await, 4_096);
+    assert!(writer.admit().is_some());
 }
 
 #[tokio::test]
 async fn a_record_that_can_never_be_stored_is_kept_aside_and_the_others_are_stored() {
     let place = Place::new().await;
-    let writer = place.writer(10);
+    let writer = place.writer();
     submit(&writer, record(1));
     submit(&writer, poison(2));
     submit(&writer, record(3));
@@ -143,15 +125,14 @@ async fn a_record_that_can_never_be_stored_is_kept_aside_and_the_others_are_stor
     let line: serde_json::Value = serde_json::from_str(place.quarantine().trim()).unwrap();
     assert_eq!(line["record"]["requestId"], "r-2");
     assert!(line["reason"].as_str().unwrap().contains("promptTokens"), "{line}");
-    for _ in 0..10 {
-        assert!(writer.admit(), "the room of all three was given back");
-    }
+    let rooms: Vec<_> = std::iter::from_fn(|| writer.admit()).collect();
+    assert_eq!(rooms.len(), 4_096, "the room of all three was given back");
 }
 
 #[tokio::test]
 async fn records_outlast_a_store_that_is_away_and_are_stored_once_when_it_is_back() {
     let place = Place::new().await;
-    let writer = place.writer(10);
+    let writer = place.writer();
     let held = place.hold();
     for id in 0..5 {
         submit(&writer, record(id));
@@ -169,32 +150,79 @@ async fn records_outlast_a_store_that_is_away_and_are_stored_once_when_it_is_bac
 #[tokio::test]
 async fn what_the_store_did_not_take_before_the_end_is_shipped_by_the_next_start() {
     let place = Place::new().await;
-    let spill = place.folder.path().join("log/spill.jsonl");
     let held = place.hold();
-    let first = place.writer(100);
+    let first = place.writer();
     for id in 0..7 {
         submit(&first, record(id));
     }
     let flushed = first.flush(Instant::now() + Duration::from_millis(50)).await;
-    assert_eq!(flushed, Flushed { spilled: 7, left: 0 });
+    assert_eq!(flushed, Flushed { left: 7 });
     assert_eq!(first.counts(), RecordCounts { accepted: 7, stored: 0, quarantined: 0, pending: 7 });
     drop(first);
     drop(held);
-    // A line that a crash has cut is kept aside, not lost and not in the way.
-    std::fs::write(&spill, format!("{}{{\"id\":\"cut", read(&spill))).unwrap();
 
-    let second = place.writer(100);
-    timeout(Duration::from_secs(30), async {
-        while second.counts().pending > 0 || second.counts().accepted < 8 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap();
-    assert_eq!(second.counts(), RecordCounts { accepted: 8, stored: 7, quarantined: 1, pending: 0 });
+    let second = place.writer();
+    assert_eq!(second.counts().accepted, 7);
+    assert_eq!(second.flush(soon()).await, CLEAN);
+    assert_eq!(second.counts(), RecordCounts { accepted: 7, stored: 7, quarantined: 0, pending: 0 });
     assert_eq!(place.stored().await, 7);
-    assert!(!spill.exists());
-    assert!(place.quarantine().contains("cut"));
+}
+
+#[tokio::test]
+async fn what_was_running_when_the_process_died_is_stored_as_interrupted() {
+    let place = Place::new().await;
+    let first = place.writer();
+    let whole = record(1);
+    let mut room = first.journal.admit().unwrap();
+    first.journal.open(&mut room, &whole.view());
+    first.journal.checkpoint(&mut room, &Record { completion_tokens: Some(11), ..whole.clone() }.progress());
+    drop(first);
+    let second = place.writer();
+    assert_eq!(second.flush(soon()).await, CLEAN);
+    let page = place.store.page(&LogQuery::default(), 1, 10).await.unwrap();
+    assert_eq!(page.items.len(), 1);
+    assert_eq!((page.items[0].outcome, page.items[0].completion_tokens), (Outcome::Interrupted, Some(11)));
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_kept_aside_byte_for_byte_and_counted() {
+    let place = Place::new().await;
+    let held = place.hold();
+    let first = place.writer();
+    submit(&first, record(1));
+    submit(&first, record(2));
+    drop(first);
+    drop(held);
+    let file = place.folder.path().join("log/journal/00000.cells1");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.windows(3).position(|window| window == b"r-1").unwrap();
+    bytes[at] = b'x';
+    std::fs::write(&file, bytes).unwrap();
+
+    let second = place.writer();
+    assert_eq!(second.flush(soon()).await, CLEAN);
+    assert_eq!(second.counts(), RecordCounts { accepted: 2, stored: 1, quarantined: 1, pending: 0 });
+    let line: serde_json::Value = serde_json::from_str(place.quarantine().trim()).unwrap();
+    assert_eq!(line["reason"], "its head does not match its checksum");
+    assert!(line["damaged"].as_str().unwrap().contains("782d31"), "{line}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_aside_stays_in_the_journal_until_it_can() {
+    let place = Place::new().await;
+    let in_the_way = place.folder.path().join("log/quarantine.jsonl");
+    let first = place.writer();
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    submit(&first, poison(1));
+    submit(&first, record(2));
+    first.flush(soon()).await;
+    assert_eq!(first.counts(), RecordCounts { accepted: 2, stored: 1, quarantined: 0, pending: 1 });
+    drop(first);
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let second = place.writer();
+    assert_eq!(second.flush(soon()).await, CLEAN);
+    assert_eq!(second.counts(), RecordCounts { accepted: 1, stored: 0, quarantined: 1, pending: 0 });
+    assert!(place.quarantine().contains("\"r-1\""));
 }
 
 #[tokio::test]
@@ -219,7 +247,7 @@ async fn retention_removes_what_is_too_old_in_slices_and_keeps_the_rest() {
 async fn the_files_are_for_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new().await;
-    let writer = place.writer(1);
+    let writer = place.writer();
     submit(&writer, poison(1));
     writer.flush(soon()).await;
     let file = std::fs::metadata(place.folder.path().join("log/quarantine.jsonl")).unwrap();
@@ -233,7 +261,7 @@ async fn a_record_that_breaks_every_batch_it_is_in_is_found_and_kept_aside() {
     let trigger =
         "CREATE TRIGGER no BEFORE INSERT ON records WHEN NEW.request_id = 'r-2' BEGIN SELECT json('{'); END";
     other.execute_batch(trigger).unwrap();
-    let writer = place.writer(10);
+    let writer = place.writer();
     for id in 0..6 {
         submit(&writer, record(id));
     }

@@ -1,0 +1,270 @@
+//! Ships batches from the journal to the store until it has them: the task behind the writer.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use vllm_gateway_sdk::Record;
+use vllm_gateway_store::{Appended, LogStore};
+
+use super::counts::Counts;
+use super::files::{self, Files};
+use crate::journal::Journal;
+use crate::place::Place;
+
+/// Records of one batch.
+const MOST: usize = 500;
+/// How long a batch waits for others to come with it.
+const GATHER: Duration = Duration::from_millis(200);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A store that hangs without keeping its own deadlines. Appending again is harmless.
+const APPEND_DEADLINE: Duration = Duration::from_mins(1);
+/// After so many errors that do not mean "away", a batch is cut in two, to find the record at fault.
+const PATIENCE: u32 = 5;
+
+/// Wakes the shipper when there is something to ship. Costs the ringer nothing while it is awake.
+#[derive(Default)]
+pub(super) struct Bell {
+    asleep: AtomicBool,
+    notify: Notify,
+}
+
+impl Bell {
+    pub(super) fn ring(&self) {
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
+            self.notify.notify_one();
+        }
+    }
+
+    /// Whoever goes to sleep says so first, then looks once more, then waits.
+    fn doze(&self) {
+        self.asleep.store(true, Ordering::SeqCst);
+    }
+
+    async fn rung(&self) {
+        self.notify.notified().await;
+    }
+}
+
+/// The wish to have everything stored by a deadline.
+pub(super) struct Flush {
+    pub(super) deadline: Instant,
+    pub(super) done: oneshot::Sender<()>,
+}
+
+/// Records on their way, and where they are until the store has them.
+#[derive(Default)]
+struct Batch {
+    places: Vec<Place>,
+    records: Vec<Record>,
+}
+
+/// The task's state. Every await in it may be dropped when a flush comes: whatever is in hand is in the journal, too.
+pub(super) struct Shipper {
+    store: Arc<dyn LogStore>,
+    journal: Arc<Journal>,
+    counts: Arc<Counts>,
+    files: Files,
+    bell: Arc<Bell>,
+    /// The next one first. More than one only after one was cut in two.
+    hands: VecDeque<Batch>,
+    attempts: Attempts,
+    away: bool,
+}
+
+/// Failed attempts at the first batch.
+#[derive(Clone, Copy, Default)]
+struct Attempts {
+    all: u32,
+    /// Those of them that do not mean "away".
+    odd: u32,
+}
+
+impl Shipper {
+    pub(super) fn new(
+        store: Arc<dyn LogStore>,
+        journal: Arc<Journal>,
+        counts: Arc<Counts>,
+        files: Files,
+        bell: Arc<Bell>,
+    ) -> Self {
+        let (hands, attempts) = Default::default();
+        Self { store, journal, counts, files, bell, hands, attempts, away: false }
+    }
+
+    /// Ships until the writer is gone.
+    pub(super) async fn run(mut self, mut flushes: UnboundedReceiver<Flush>) {
+        loop {
+            tokio::select! {
+                biased;
+                asked = flushes.recv() => {
+                    let Some(flush) = asked else { return };
+                    self.flush(flush.deadline).await;
+                    // Whoever asked may have left.
+                    let _ = flush.done.send(());
+                }
+                () = self.work() => {}
+            }
+        }
+    }
+
+    async fn work(&mut self) {
+        self.ship_hands().await;
+        if self.take_up() == 0 {
+            self.bell.doze();
+            if self.take_up() == 0 {
+                self.bell.rung().await;
+                sleep(GATHER).await;
+            }
+        }
+    }
+
+    async fn flush(&mut self, deadline: Instant) {
+        loop {
+            self.take_up();
+            if self.hands.is_empty() {
+                return;
+            }
+            // A store that has been away gets its chance now, whatever its pause was.
+            if timeout_at(deadline, self.ship_hands()).await.is_err() {
+                tracing::warn!("the store did not take the last records in time: the next start ships them");
+                return;
+            }
+        }
+    }
+
+    /// Takes up to one batch out of the journal; how many records that were.
+    fn take_up(&mut self) -> usize {
+        let found = self.journal.sweep(MOST);
+        let count = found.len();
+        let mut batch = Batch::default();
+        let (mut places, mut lines) = (Vec::new(), Vec::new());
+        for waiting in found {
+            match waiting.found {
+                Ok(record) => {
+                    batch.places.push(waiting.place);
+                    batch.records.push(record);
+                }
+                Err(damaged) => {
+                    tracing::error!(reason = damaged.reason, "a record in the journal is damaged");
+                    places.push(waiting.place);
+                    lines.push(files::damaged(&damaged));
+                }
+            }
+        }
+        self.keep_aside(&places, &lines);
+        if !batch.places.is_empty() {
+            self.hands.push_back(batch);
+        }
+        count
+    }
+
+    /// Ships until nothing is in hand.
+    async fn ship_hands(&mut self) {
+        while let Some(batch) = self.hands.front() {
+            let appending = AssertUnwindSafe(self.store.append(&batch.records)).catch_unwind();
+            let answer = timeout(APPEND_DEADLINE, appending).await;
+            let failure = match answer {
+                Ok(Ok(Ok(appended))) => {
+                    self.settle(appended);
+                    continue;
+                }
+                Ok(Ok(Err(error))) => Failure { away: error.is_unavailable(), text: error.full() },
+                Ok(Err(_panic)) => Failure { away: false, text: "the store panicked".into() },
+                Err(_elapsed) => Failure { away: true, text: "the store did not answer in time".into() },
+            };
+            if let Some(pause) = self.fail(&failure) {
+                sleep(pause).await;
+            }
+        }
+    }
+
+    /// The store has answered for the first batch: each of its records is stored or can never be.
+    fn settle(&mut self, appended: Appended) {
+        if std::mem::take(&mut self.away) {
+            tracing::info!("the store takes access-log records again");
+        }
+        self.attempts = Attempts::default();
+        let Some(batch) = self.hands.pop_front() else { return };
+        let reasons: BTreeMap<usize, String> =
+            appended.rejected.into_iter().map(|one| (one.index, one.reason)).collect();
+        let (mut places, mut lines) = (Vec::new(), Vec::new());
+        let mut stored = 0;
+        for (at, (place, record)) in batch.places.iter().zip(&batch.records).enumerate() {
+            if let Some(reason) = reasons.get(&at) {
+                tracing::error!(id = %record.id, reason, "an access-log record can never be stored");
+                places.push(*place);
+                lines.push(files::poison(record, reason));
+            } else {
+                self.journal.settle(*place);
+                stored += 1;
+            }
+        }
+        self.counts.stored(stored);
+        self.keep_aside(&places, &lines);
+    }
+
+    /// The first batch has failed: how long to pause before it is tried again; none if it was cut or kept aside.
+    fn fail(&mut self, failure: &Failure) -> Option<Duration> {
+        if !std::mem::replace(&mut self.away, true) {
+            tracing::warn!(error = failure.text, "cannot store access-log records, trying on");
+        }
+        self.attempts.all += 1;
+        self.attempts.odd += u32::from(!failure.away);
+        if self.attempts.odd < PATIENCE {
+            let doubled = FIRST_PAUSE.saturating_mul(1 << (self.attempts.all - 1).min(10));
+            return Some(doubled.min(LONGEST_PAUSE));
+        }
+        let mut batch = self.hands.pop_front()?;
+        self.attempts = Attempts::default();
+        if let ([place], [record]) = (batch.places.as_slice(), batch.records.as_slice()) {
+            tracing::error!(id = %record.id, reason = failure.text, "an access-log record can never be stored");
+            self.keep_aside(&[*place], &[files::poison(record, &failure.text)]);
+        } else {
+            let half = batch.records.len() / 2;
+            let second =
+                Batch { places: batch.places.split_off(half), records: batch.records.split_off(half) };
+            self.hands.push_front(second);
+            self.hands.push_front(batch);
+            // Patience has been shown: the next half is cut at its first failure.
+            self.attempts.odd = PATIENCE - 1;
+        }
+        None
+    }
+
+    /// Moves records to the quarantine file. They are rare: the disk is waited for, once for all of them.
+    fn keep_aside(&self, places: &[Place], lines: &[Value]) {
+        if places.is_empty() {
+            return;
+        }
+        let file = self.files.quarantine_path();
+        match self.files.quarantine(lines) {
+            Ok(()) => {
+                let records = places.len();
+                tracing::error!(records, file = %file.display(), "kept records aside in the quarantine file");
+                places.iter().for_each(|place| self.journal.settle(*place));
+                self.counts.quarantined(records);
+            }
+            Err(error) => {
+                let message =
+                    "cannot write the quarantine file: its records stay in the journal until the next start";
+                tracing::error!(%error, records = places.len(), file = %file.display(), "{message}");
+            }
+        }
+    }
+}
+
+/// Why a batch was not stored.
+struct Failure {
+    /// The same batch may be taken later.
+    away: bool,
+    text: String,
+}
