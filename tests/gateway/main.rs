@@ -4,6 +4,7 @@
 mod bad_input;
 mod clients;
 mod endings;
+mod keys;
 mod life;
 mod main_job;
 mod models;

@@ -12,6 +12,7 @@ use suite::fixture::{Fixture, all, app, record, sums};
 use tempfile::tempdir;
 use vllm_gateway_store::{
     AppStore as _, ChangeMark, LogStore as _, Store as _, StoreError, StoreKind, open_sqlite,
+    open_sqlite_later,
 };
 
 async fn open(_test: &str) -> Fixture {
@@ -143,4 +144,55 @@ async fn purged_ids_are_forgotten_after_a_day() {
     meddler.execute("UPDATE purged_records SET time = time - 90000000000", []).unwrap();
     store.roll_up().await.unwrap();
     assert_eq!(known(), 0);
+}
+
+#[tokio::test]
+async fn a_database_that_is_locked_is_opened_later_and_says_so_meanwhile() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("gateway.db");
+    let stored = app("Acme");
+    let before = open_sqlite(&path).await.unwrap();
+    before.insert(&stored).await.unwrap();
+    before.close().await;
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let store = open_sqlite_later(&path).await.unwrap();
+    let error = store.get(&stored.app.id).await.unwrap_err();
+    assert!(error.is_unavailable() && error.to_string().contains("not open yet"), "{error:?}");
+    other.execute_batch("COMMIT").unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        match store.get(&stored.app.id).await {
+            Ok(found) => break assert_eq!(found, Some(stored)),
+            Err(error) => {
+                assert!(error.is_unavailable() && std::time::Instant::now() < deadline, "{error:?}");
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    store.close().await;
+    assert!(store.ping().await.is_err());
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_opened_when_it_was_mended_and_one_of_another_program_never() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("gateway.db");
+    open_sqlite(&path).await.unwrap().close().await;
+    let good = std::fs::read(&path).unwrap();
+    let mut bad = good.clone();
+    bad[100..].fill(0x5a);
+    std::fs::write(&path, bad).unwrap();
+    let store = open_sqlite_later(&path).await.unwrap();
+    assert!(store.ping().await.unwrap_err().is_unavailable());
+    std::fs::write(&path, good).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while let Err(error) = store.ping().await {
+        assert!(std::time::Instant::now() < deadline, "{error:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    store.close().await;
+    let theirs = folder.path().join("theirs.db");
+    rusqlite::Connection::open(&theirs).unwrap().execute_batch("CREATE TABLE theirs (id INTEGER)").unwrap();
+    assert!(matches!(open_sqlite_later(&theirs).await, Err(StoreError::Invalid { .. })));
 }

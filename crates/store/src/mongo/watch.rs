@@ -34,7 +34,9 @@ pub(super) async fn apps(
     // What was committed before the stream was there is not in it.
     changed();
     while stream.is_alive() {
-        if connection.run("listening for changes of apps", stream.next_if_any()).await?.is_some() {
+        // On the heap: the driver's future is large, and most of the time it is only waited for.
+        let next = Box::pin(stream.next_if_any());
+        if connection.run("listening for changes of apps", next).await?.is_some() {
             changed();
         }
     }

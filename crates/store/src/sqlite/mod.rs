@@ -14,6 +14,7 @@
 
 mod apps;
 mod changes;
+mod later;
 mod lock;
 mod log;
 mod open;
@@ -32,6 +33,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use vllm_gateway_record::Record;
 
+pub use self::later::open_sqlite_later;
 pub use self::lock::{SqliteLock, lock_sqlite};
 use self::worker::Workers;
 use crate::{

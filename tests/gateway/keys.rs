@@ -1,0 +1,484 @@
+//! Keys through outages of the store: real gateways, killed and started again, and a real MongoDB that stalls, dies and
+//! comes back.
+
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use reqwest::{Client, Method, Response};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use vllm_gateway_simulator::Simulator;
+use vllm_gateway_store::testing::{MongoOptions, MongoServer};
+
+use crate::support::{PATIENCE, PIPELINE, chat, fast, json_of};
+
+const TOKEN: &str = "an-admin-token-of-the-tests";
+/// The promise for a change on another gateway.
+const PROMISED: Duration = Duration::from_secs(5);
+
+/// A MongoDB, a simulated vLLM, and gateways that share both.
+struct Place {
+    mongo: MongoServer,
+    vllm: Simulator,
+    client: Client,
+    folder: TempDir,
+}
+
+/// A running gateway: a process of its own, so that it can be killed.
+struct Gateway {
+    process: Child,
+    data: String,
+    admin: String,
+    said: Arc<Mutex<String>>,
+    client: Client,
+    folder: PathBuf,
+}
+
+async fn standalone() -> Place {
+    Place::new(MongoOptions::default()).await
+}
+
+async fn replica_set() -> Place {
+    Place::new(MongoOptions { replica_set: true, ..MongoOptions::default() }).await
+}
+
+impl Place {
+    async fn new(options: MongoOptions) -> Self {
+        // As the gateway does, which runs in other processes here.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mongo = tokio::task::spawn_blocking(|| MongoServer::start_own(options)).await.unwrap();
+        Self {
+            mongo,
+            vllm: Simulator::start(fast()).await.unwrap(),
+            client: Client::builder().no_proxy().build().unwrap(),
+            folder: TempDir::new().unwrap(),
+        }
+    }
+
+    /// Starts the gateway of that name, with what its earlier run has left. It may not be ready.
+    async fn start(&self, name: &str) -> Gateway {
+        self.start_with(name, "").await
+    }
+
+    /// The same with a line for `[store]`.
+    async fn start_with(&self, name: &str, line: &str) -> Gateway {
+        self.start_on(name, &format!("kind = \"mongodb\"\nuri = \"env:TEST_MONGO\"\n{line}")).await
+    }
+
+    /// The same on a store of one's own.
+    async fn start_on(&self, name: &str, store: &str) -> Gateway {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"env:TEST_ADMIN_TOKEN\"\n\
+             [store]\n{store}\n{}",
+            PIPELINE.replace("{vllm}", &self.vllm.url())
+        );
+        std::fs::write(folder.join("gateway.toml"), text).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_vllm-gateway"))
+            .args(["run", "--log-format", "json"])
+            .current_dir(&folder)
+            .env("TEST_ADMIN_TOKEN", TOKEN)
+            .env("TEST_MONGO", &self.mongo.uri)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let said = Arc::new(Mutex::new(String::new()));
+        let (found, addresses) = tokio::sync::oneshot::channel();
+        let (text, mut found) = (Arc::clone(&said), Some(found));
+        // Reads on after the start: a full pipe would block the gateway.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let event: Value = serde_json::from_str(&line).unwrap_or_default();
+                if event["message"] == "serving"
+                    && let Some(found) = found.take()
+                {
+                    let of = |field: &str| format!("http://{}", event[field].as_str().unwrap_or_default());
+                    let _ = found.send((of("data"), of("admin")));
+                }
+                text.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        let Ok(Ok((data, admin))) = tokio::time::timeout(PATIENCE, addresses).await else {
+            panic!("the gateway did not start: {}", said.lock().unwrap());
+        };
+        Gateway { process, data, admin, said, client: self.client.clone(), folder }
+    }
+
+    fn stop_store(&mut self, how: Outage) {
+        match how {
+            Outage::Stalled => self.mongo.stall(),
+            Outage::Killed => self.mongo.kill(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outage {
+    Stalled,
+    Killed,
+}
+
+impl Gateway {
+    /// The status, and the error's code, of a request with this key.
+    async fn answer(&self, key: &str) -> (u16, String) {
+        let request = self.client.post(format!("{}/v1/chat/completions", self.data)).bearer_auth(key);
+        let answer = request
+            .header("content-type", "application/json")
+            .body(chat(json!({})).to_string())
+            .send()
+            .await
+            .unwrap();
+        let status = answer.status().as_u16();
+        (status, json_of(answer).await["error"]["code"].as_str().unwrap_or_default().to_owned())
+    }
+
+    async fn ready(&self) -> u16 {
+        self.client.get(format!("{}/ready", self.data)).send().await.unwrap().status().as_u16()
+    }
+
+    async fn is_ready(&self) {
+        until("it is ready", || async { self.ready().await == 200 }).await;
+    }
+
+    async fn admin(&self, method: Method, path: &str, body: Value) -> Response {
+        let request = self.client.request(method, format!("{}{path}", self.admin)).bearer_auth(TOKEN);
+        request.header("content-type", "application/json").body(body.to_string()).send().await.unwrap()
+    }
+
+    /// Makes an app: its id and its key.
+    async fn app(&self, body: Value) -> (String, String) {
+        let answer = self.admin(Method::POST, "/api/apps", body).await;
+        assert_eq!(answer.status(), 201);
+        let app = json_of(answer).await;
+        (app["id"].as_str().unwrap().to_owned(), app["apiKey"].as_str().unwrap().to_owned())
+    }
+
+    async fn disable(&self, id: &str) {
+        let body = json!({"status": "disabled"});
+        let answer = self.admin(Method::PATCH, &format!("/api/apps/{id}/status"), body).await;
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.folder.join("data/apps.json")
+    }
+
+    /// Waits until the copy on the disk names an app of each of these ids.
+    async fn copied(&self, ids: &[&str]) {
+        until("the copy is written", || async {
+            let text = std::fs::read_to_string(self.copy()).unwrap_or_default();
+            ids.iter().all(|id| text.contains(id))
+        })
+        .await;
+    }
+
+    /// As a crash would: nothing is told, nothing is written.
+    fn kill(mut self) -> PathBuf {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.folder.clone()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Waits for something that must come true, and says how long that took.
+async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) -> Duration {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    begun.elapsed()
+}
+
+fn ok() -> (u16, String) {
+    (200, String::new())
+}
+
+fn is(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
+
+const UNKNOWN: &str = "sk-live-01234567-89ab-cdef-0011-223344556677";
+
+async fn every_kind_of_end_is_in_force_on_the_other_gateway(place: &Place, within: Duration) {
+    let (one, other) = (place.start("one").await, place.start("other").await);
+    one.is_ready().await;
+    other.is_ready().await;
+    for round in 0..4 {
+        for (what, status, code) in [
+            ("disabled", 403, "app_disabled"),
+            ("deleted", 401, "invalid_api_key"),
+            ("expired", 403, "app_expired"),
+            ("rotated", 401, "invalid_api_key"),
+        ] {
+            let (id, key) = one.app(json!({"orgName": what})).await;
+            until("the new key works", || async { other.answer(&key).await == ok() }).await;
+            match what {
+                "disabled" => one.disable(&id).await,
+                "deleted" => {
+                    let gone = one.admin(Method::DELETE, &format!("/api/apps/{id}"), Value::Null).await;
+                    assert_eq!(gone.status(), 204);
+                }
+                "expired" => {
+                    let body = json!({"orgName": what, "expireTime": "2020-01-01T00:00:00Z"});
+                    let done = one.admin(Method::PUT, &format!("/api/apps/{id}"), body).await;
+                    assert!(done.status().is_success(), "{}", done.text().await.unwrap());
+                }
+                _ => {
+                    let path = format!("/api/apps/{id}/rotate");
+                    assert!(one.admin(Method::POST, &path, json!({})).await.status().is_success());
+                }
+            }
+            assert_eq!(one.answer(&key).await, is(status, code), "{what}, where it was done");
+            let took = until(what, || async { other.answer(&key).await == is(status, code) }).await;
+            assert!(took < within, "{what} took {took:?} in round {round}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_ends_on_another_gateway_as_promised_by_polling() {
+    every_kind_of_end_is_in_force_on_the_other_gateway(&standalone().await, PROMISED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_ends_on_another_gateway_at_once_where_the_store_tells_of_changes() {
+    // By polling every second alone, one of 16 would all but surely take longer.
+    every_kind_of_end_is_in_force_on_the_other_gateway(&replica_set().await, Duration::from_millis(500))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn polling_goes_on_when_the_stream_is_gone_and_the_stream_comes_back() {
+    let mut place = replica_set().await;
+    let (one, other) = (place.start("one").await, place.start("other").await);
+    one.is_ready().await;
+    other.is_ready().await;
+    let (id, key) = one.app(json!({"orgName": "acme"})).await;
+    until("the new key works", || async { other.answer(&key).await == ok() }).await;
+    place.stop_store(Outage::Killed);
+    until("the outage is noticed", || async { other.answer(UNKNOWN).await.0 == 503 }).await;
+    let mongo = tokio::task::spawn_blocking(move || {
+        place.mongo.restart();
+        place
+    });
+    let _place = mongo.await.unwrap();
+    // A server that was just started elects itself first.
+    until("the store takes changes again", || async {
+        let body = json!({"status": "disabled"});
+        one.admin(Method::PATCH, &format!("/api/apps/{id}/status"), body).await.status().is_success()
+    })
+    .await;
+    let took = until("it ends", || async { other.answer(&key).await.0 == 403 }).await;
+    assert!(took < PROMISED, "{took:?}");
+    // And changes are heard at once again: by polling alone, five in a row would hardly be this quick.
+    let (begun, mut quick) = (Instant::now(), 0);
+    while quick < 5 {
+        assert!(begun.elapsed() < 2 * PATIENCE, "the stream does not come back");
+        let (id, key) = one.app(json!({"orgName": "acme"})).await;
+        let took = until("the new key works", || async { other.answer(&key).await == ok() }).await;
+        one.disable(&id).await;
+        quick = if took < Duration::from_millis(250) { quick + 1 } else { 0 };
+    }
+}
+
+async fn known_keys_outlive_the_store_and_restarts(how: Outage) {
+    let mut place = standalone().await;
+    let gateway = place.start("one").await;
+    gateway.is_ready().await;
+    let (id, key) = gateway.app(json!({"orgName": "acme"})).await;
+    let (revoked_id, revoked) = gateway.app(json!({"orgName": "revoked"})).await;
+    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(8);
+    let (_, expiring) = gateway.app(json!({"orgName": "expiring", "expireTime": end.to_string()})).await;
+    gateway.copied(&[&id]).await;
+    gateway.disable(&revoked_id).await;
+    // The answer has come, so the revocation outlives whatever happens now.
+    place.stop_store(how);
+    let folder = gateway.kill();
+
+    let begun = Instant::now();
+    let restarted = place.start("one").await;
+    assert_eq!(restarted.ready().await, 200, "at once: {how:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(restarted.answer(&key).await, ok());
+    assert_eq!(restarted.answer(&revoked).await, is(403, "app_disabled"));
+    assert_eq!(restarted.answer(UNKNOWN).await, is(503, "store_unavailable"));
+    if jiff::Timestamp::now() < end {
+        assert_eq!(restarted.answer(&expiring).await, ok());
+    }
+    until("it expires by the clock", || async {
+        restarted.answer(&expiring).await == is(403, "app_expired")
+    })
+    .await;
+    // What cannot be told is an error there, too, not a change that is lost.
+    let body = json!({"orgName": "during the outage"});
+    assert_eq!(restarted.admin(Method::POST, "/api/apps", body).await.status(), 503);
+
+    let text = everything_in(&folder);
+    for secret in [&key, &revoked, &expiring] {
+        assert!(!text.contains(secret.as_str()) && !text.contains(&secret[16..]), "a key is on the disk");
+    }
+    let mode = std::fs::metadata(restarted.copy()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    match how {
+        Outage::Stalled => place.mongo.resume(),
+        Outage::Killed => {
+            place = tokio::task::spawn_blocking(move || {
+                place.mongo.restart();
+                place
+            })
+            .await
+            .unwrap();
+        }
+    }
+    until("the store is heard again", || async {
+        restarted.answer(UNKNOWN).await == is(401, "invalid_api_key")
+    })
+    .await;
+    assert_eq!(restarted.answer(&key).await, ok());
+    drop(restarted);
+    drop(place);
+}
+
+/// Everything that lies in a gateway's folder, as text.
+fn everything_in(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            text.push_str(&everything_in(&entry.path()));
+        } else {
+            text.push_str(&String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap()));
+        }
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_keys_outlive_a_killed_store_and_a_killed_gateway() {
+    known_keys_outlive_the_store_and_restarts(Outage::Killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_keys_outlive_a_stalled_store_and_a_killed_gateway() {
+    known_keys_outlive_the_store_and_restarts(Outage::Stalled).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_end_with_the_limit_also_across_a_restart() {
+    let mut place = standalone().await;
+    let limit = Duration::from_secs(6);
+    let gateway = place.start_with("one", "max_staleness = \"6s\"").await;
+    gateway.is_ready().await;
+    let (id, key) = gateway.app(json!({"orgName": "acme"})).await;
+    gateway.copied(&[&id]).await;
+    place.stop_store(Outage::Killed);
+    let away = Instant::now();
+    gateway.kill();
+    let restarted = place.start_with("one", "max_staleness = \"6s\"").await;
+    if away.elapsed() < Duration::from_secs(3) {
+        assert_eq!(restarted.answer(&key).await, ok());
+    }
+    until("the limit is reached", || async { restarted.answer(&key).await == is(503, "store_unavailable") })
+        .await;
+    assert!(away.elapsed() < limit + Duration::from_secs(1), "{:?}", away.elapsed());
+    assert_eq!(restarted.ready().await, 503);
+    assert_eq!(restarted.answer(UNKNOWN).await, is(503, "store_unavailable"));
+    // Not even with a longer limit: what has had its time is gone.
+    until("the copy is removed", || async { !restarted.copy().exists() }).await;
+    restarted.kill();
+    let again = place.start("one").await;
+    assert_eq!((again.ready().await, again.answer(&key).await), (503, is(503, "store_unavailable")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_copy_is_set_aside_and_reported_and_lets_nobody_in() {
+    let mut place = standalone().await;
+    let gateway = place.start("one").await;
+    gateway.is_ready().await;
+    let (id, key) = gateway.app(json!({"orgName": "acme"})).await;
+    gateway.copied(&[&id]).await;
+    place.stop_store(Outage::Killed);
+    let copy = gateway.copy();
+    gateway.kill();
+    let text = std::fs::read_to_string(&copy).unwrap();
+    std::fs::write(&copy, text.replacen("\"enabled\"", "\"disabled\"", 1)).unwrap();
+
+    let restarted = place.start("one").await;
+    assert_eq!(restarted.ready().await, 503);
+    assert_eq!(restarted.answer(&key).await, is(503, "store_unavailable"));
+    assert!(copy.with_extension("json.refused").exists());
+    let said = restarted.said.lock().unwrap().clone();
+    assert!(said.contains("its checksum is wrong") && said.contains("apps.json.refused"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_without_the_store_serves_red_and_turns_green_with_it() {
+    let mut place = standalone().await;
+    place.stop_store(Outage::Killed);
+    let gateway = place.start("one").await;
+    assert_eq!(gateway.ready().await, 503);
+    assert_eq!(gateway.answer(UNKNOWN).await, is(503, "store_unavailable"));
+    let _place = tokio::task::spawn_blocking(move || {
+        place.mongo.restart();
+        place
+    })
+    .await
+    .unwrap();
+    gateway.is_ready().await;
+    let (id, key) = gateway.app(json!({"orgName": "acme"})).await;
+    assert_eq!(gateway.answer(&key).await, ok());
+    gateway.copied(&[&id]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_copy_of_another_database_lets_nobody_in() {
+    let place = standalone().await;
+    let gateway = place.start("one").await;
+    gateway.is_ready().await;
+    let (id, key) = gateway.app(json!({"orgName": "acme"})).await;
+    gateway.copied(&[&id]).await;
+    gateway.kill();
+    let other = place.start_with("one", "database = \"another\"").await;
+    other.is_ready().await;
+    assert_eq!(other.answer(&key).await, is(401, "invalid_api_key"));
+    assert!(other.said.lock().unwrap().contains("is of another store"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_keys_outlive_a_database_file_that_is_locked_at_the_start() {
+    let place = standalone().await;
+    let gateway = place.start_on("one", "kind = \"sqlite\"").await;
+    gateway.is_ready().await;
+    let (id, key) = gateway.app(json!({"orgName": "acme"})).await;
+    gateway.copied(&[&id]).await;
+    let folder = gateway.kill();
+    let locked = rusqlite::Connection::open(folder.join("data/gateway.db")).unwrap();
+    locked.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let restarted = place.start_on("one", "kind = \"sqlite\"").await;
+    assert_eq!((restarted.ready().await, restarted.answer(&key).await), (200, ok()));
+    assert_eq!(restarted.answer(UNKNOWN).await, is(503, "store_unavailable"));
+    locked.execute_batch("COMMIT").unwrap();
+    until("the store is heard again", || async {
+        restarted.answer(UNKNOWN).await == is(401, "invalid_api_key")
+    })
+    .await;
+}
