@@ -1,0 +1,172 @@
+//! Heads and tails as bytes. Texts carry their length, counts their presence; nothing depends on the order of an enum.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+use vllm_gateway_record::{Outcome, Progress, Record, RecordView, TokenSource};
+
+/// Longer texts are cut. No field that is billed by comes near it.
+const LONGEST: usize = 2048;
+
+/// How much of each text is kept when there is no room for all of it.
+pub(crate) const SHORT: usize = 24;
+
+const STREAM: u8 = 1;
+const CLOSED: u8 = 1;
+const MOVED: u8 = 2;
+
+/// What stands in a tail beside the record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The exchange has ended; without it, the process has.
+    pub(crate) closed: bool,
+    /// The record stood elsewhere before, and may be found there still.
+    pub(crate) moved: bool,
+}
+
+/// Writes who asked for what. Texts are cut to `longest` bytes.
+pub(crate) fn write_head(record: &RecordView<'_>, longest: usize, out: &mut Vec<u8>) {
+    out.push(if record.stream { STREAM } else { 0 });
+    out.extend_from_slice(record.id.as_bytes());
+    out.extend_from_slice(&record.time.as_second().to_le_bytes());
+    out.extend_from_slice(&record.time.subsec_nanosecond().to_le_bytes());
+    let texts = [
+        Some(&record.request_id),
+        record.app_id.as_ref(),
+        record.org_name.as_ref(),
+        record.key_prefix.as_ref(),
+        Some(&record.method),
+        Some(&record.path),
+        record.pipeline.as_ref(),
+        record.model.as_ref(),
+        record.upstream.as_ref(),
+        record.upstream_model.as_ref(),
+        Some(&record.client_ip),
+        record.user_agent.as_ref(),
+    ];
+    // The ids and the prefix are short, and cut they would be of no use.
+    texts.into_iter().enumerate().for_each(|(at, text)| {
+        put_text(text.map(AsRef::as_ref), if matches!(at, 0 | 1 | 3) { LONGEST } else { longest }, out);
+    });
+}
+
+/// Writes how far it has come. Texts are cut to `longest` bytes.
+pub(crate) fn write_tail(progress: &Progress<'_>, mark: Mark, longest: usize, out: &mut Vec<u8>) {
+    out.push(if mark.closed { CLOSED } else { 0 } | if mark.moved { MOVED } else { 0 });
+    out.extend_from_slice(&progress.status.to_le_bytes());
+    out.extend_from_slice(&progress.attempts.to_le_bytes());
+    out.extend_from_slice(&progress.duration_ms.to_le_bytes());
+    out.extend_from_slice(&progress.request_bytes.to_le_bytes());
+    out.extend_from_slice(&progress.response_bytes.to_le_bytes());
+    let counts = [
+        progress.prompt_tokens,
+        progress.completion_tokens,
+        progress.total_tokens,
+        progress.cached_tokens,
+        progress.reasoning_tokens,
+        progress.ttft_ms,
+    ];
+    let present = counts.iter().enumerate().map(|(at, count)| u8::from(count.is_some()) << at);
+    out.push(present.sum());
+    counts.into_iter().flatten().for_each(|count| out.extend_from_slice(&count.to_le_bytes()));
+    put_text(Some(progress.outcome.as_str()), LONGEST, out);
+    put_text(Some(progress.token_source.as_str()), LONGEST, out);
+    put_text(progress.endpoint, longest, out);
+    put_text(progress.error_code, longest, out);
+}
+
+/// Reads a record back. None if the bytes are no head and tail, which their checksums should have told.
+pub(crate) fn read(head: &[u8], tail: &[u8]) -> Option<(Record, Mark)> {
+    let (mut head, mut tail) = (Reader(head), Reader(tail));
+    let stream = head.array::<1>()?[0] & STREAM != 0;
+    let id = Uuid::from_bytes(head.array()?);
+    let seconds = i64::from_le_bytes(head.array()?);
+    let time = Timestamp::new(seconds, i32::from_le_bytes(head.array()?)).ok()?;
+    let request_id = head.text()??;
+    let (app_id, org_name, key_prefix) = (head.text()?, head.text()?, head.text()?);
+    let (method, path) = (head.text()??, head.text()??);
+    let (pipeline, model, upstream, upstream_model) =
+        (head.text()?, head.text()?, head.text()?, head.text()?);
+    let (client_ip, user_agent) = (head.text()??, head.text()?);
+
+    let marks = tail.array::<1>()?[0];
+    let mark = Mark { closed: marks & CLOSED != 0, moved: marks & MOVED != 0 };
+    let status = u16::from_le_bytes(tail.array()?);
+    let attempts = u32::from_le_bytes(tail.array()?);
+    let (duration_ms, request_bytes, response_bytes) = (tail.count()?, tail.count()?, tail.count()?);
+    let present = tail.array::<1>()?[0];
+    let mut counts = [None; 6];
+    for (at, count) in counts.iter_mut().enumerate() {
+        if present & (1 << at) != 0 {
+            *count = Some(tail.count()?);
+        }
+    }
+    let [prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens, ttft_ms] = counts;
+    let outcome = Outcome::from_name(&tail.text()??)?;
+    let token_source = TokenSource::from_name(&tail.text()??)?;
+    let (endpoint, error_code) = (tail.text()?, tail.text()?);
+    let record = Record {
+        id,
+        request_id,
+        time,
+        app_id,
+        org_name,
+        key_prefix,
+        method,
+        path,
+        pipeline,
+        model,
+        upstream,
+        endpoint,
+        upstream_model,
+        stream,
+        status,
+        outcome,
+        error_code,
+        prompt_tokens,
+        completion_tokens,
+        total_tokens,
+        cached_tokens,
+        reasoning_tokens,
+        token_source,
+        duration_ms,
+        ttft_ms,
+        attempts,
+        request_bytes,
+        response_bytes,
+        client_ip,
+        user_agent,
+    };
+    Some((record, mark))
+}
+
+/// The length of a text plus one, then the text; zero for none.
+fn put_text(text: Option<&str>, longest: usize, out: &mut Vec<u8>) {
+    let Some(text) = text else { return out.extend_from_slice(&0_u16.to_le_bytes()) };
+    let text = &text[..text.floor_char_boundary(longest.min(LONGEST))];
+    let length = u16::try_from(text.len() + 1).expect("cut to 2048 bytes above");
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Takes values off the front.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn count(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn text(&mut self) -> Option<Option<String>> {
+        let length = usize::from(u16::from_le_bytes(self.array()?));
+        let Some(length) = length.checked_sub(1) else { return Some(None) };
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(Some(std::str::from_utf8(text).ok()?.to_owned()))
+    }
+}

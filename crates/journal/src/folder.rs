@@ -1,0 +1,121 @@
+//! The journal's folder: one file for each region, and a lock against a second gateway.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    area::{Area, Disk},
+    layout::REGION,
+    mapped::Mapped,
+};
+
+/// Behind the number in a region's file name. It tells the layout, too: another layout has another ending.
+const ENDING: &str = ".cells1";
+
+/// A folder of the file system.
+pub(crate) struct Folder {
+    path: PathBuf,
+}
+
+/// Holds a folder against other processes, until this one ends or lets go of it.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+/// Why there is no journal.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Somebody else has it.
+    #[error("another process has the journal in `{}`: give each gateway a folder of its own", .0.display())]
+    Taken(PathBuf),
+    /// The file system refuses.
+    #[error("cannot open the journal in `{}`: {error}", path.display())]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl Folder {
+    /// Takes the folder, which is made if it is missing.
+    pub(crate) fn lock(path: &Path) -> Result<(Self, Lock), JournalError> {
+        let failed = |error| JournalError::Io { path: path.to_owned(), error };
+        fs::create_dir_all(path).map_err(failed)?;
+        let lock = options().open(path.join("lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok((Self { path: path.to_owned() }, Lock { _file: lock })),
+            Err(TryLockError::WouldBlock) => Err(JournalError::Taken(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    fn file(&self, number: u16) -> PathBuf {
+        self.path.join(format!("{number:05}{ENDING}"))
+    }
+
+    /// Writes zeros from there to the end of the region, so that no later write can meet a full disk.
+    fn fill(mut file: &File, from: u64) -> io::Result<()> {
+        use std::io::Seek;
+        let missing = (REGION as u64).saturating_sub(from);
+        file.seek(io::SeekFrom::Start(from))?;
+        let written = io::copy(&mut io::Read::take(io::repeat(0), missing), &mut file)?;
+        if written < missing {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        file.flush()?;
+        // Some file systems find out only now that there is no room.
+        file.sync_all()
+    }
+}
+
+impl Disk for Folder {
+    fn list(&self) -> io::Result<Vec<u16>> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_suffix(ENDING)?.parse::<u16>().ok());
+            numbers.extend(number);
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    fn open(&self, number: u16) -> io::Result<Box<dyn Area>> {
+        let file = options().open(self.file(number))?;
+        let length = file.metadata()?.len();
+        if length < REGION as u64 {
+            tracing::warn!(file = %self.file(number).display(), length, "a file of the journal was cut off");
+            Self::fill(&file, length)?;
+        }
+        Ok(Box::new(Mapped::new(&file)?))
+    }
+
+    fn create(&self, number: u16) -> io::Result<Box<dyn Area>> {
+        // A file without its whole space must never be taken for a region, so it gets its name last.
+        let unready = self.path.join("unready");
+        let file = options().truncate(true).open(&unready)?;
+        Self::fill(&file, 0)?;
+        fs::rename(&unready, self.file(number))?;
+        File::open(&self.path)?.sync_all()?;
+        Ok(Box::new(Mapped::new(&file)?))
+    }
+
+    fn remove(&self, number: u16) -> io::Result<()> {
+        fs::remove_file(self.file(number))
+    }
+}
+
+/// For the owner alone: records name people's organisations and addresses.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}

@@ -1,0 +1,235 @@
+//! The journal: room for records before they are needed, their way into it, and out of it to the store.
+
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::Thread,
+};
+
+use arc_swap::{ArcSwapOption, Guard};
+use vllm_gateway_record::{Progress, Record, RecordView};
+
+use crate::{
+    area::{Disk, read},
+    codec::{self, Mark},
+    layout::{CELL, CELL_WORDS, REGION, Span, State},
+    place::Place,
+    region::Region,
+    run::{Found, Written, state_of},
+};
+
+/// Records between their request and the store, where a kill of the process does not reach them.
+///
+/// Writing is a copy into mapped memory: no system call, no lock, no wait for a disk. The number of records is
+/// bounded by the space on the disk; in memory there are two bits for each.
+pub(crate) struct Journal {
+    pub(crate) disk: Box<dyn Disk>,
+    /// By number. The quota is how many there may be.
+    pub(crate) regions: Box<[ArcSwapOption<Region>]>,
+    /// How many regions the quota allows. More may be left from a run that was allowed more.
+    pub(crate) quota: usize,
+    /// Where cells were free last.
+    pub(crate) current: AtomicUsize,
+    /// Who makes new regions; woken when the current one is full.
+    pub(crate) keeper: std::sync::OnceLock<Thread>,
+}
+
+/// A closed record that was taken out for the store.
+pub(crate) struct Waiting {
+    pub(crate) place: Place,
+    pub(crate) found: Result<Record, Damaged>,
+}
+
+/// What was found where a record should be.
+pub(crate) struct Damaged {
+    pub(crate) reason: &'static str,
+    pub(crate) bytes: Vec<u8>,
+}
+
+thread_local! {
+    /// Where tails are put together: one for each chunk, so none may cost an allocation.
+    static TAIL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Where this thread begins to look for a free cell.
+    static BEGIN: usize = {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        THREADS.fetch_add(1, Ordering::Relaxed) * 5
+    };
+}
+
+impl Journal {
+    /// Room for one record; none when the quota is used up, or the disk has no more.
+    pub(crate) fn admit(&self) -> Option<Place> {
+        self.take(Span::SMALLEST)
+    }
+
+    /// An upstream is about to be called: from here on the record is there. Whether it was not before.
+    pub(crate) fn open(&self, place: &mut Place, record: &RecordView<'_>) -> bool {
+        let first = !place.is_open();
+        *place = self.put(*place, record, Mark { closed: false, moved: !first });
+        first
+    }
+
+    /// How far an open record has come.
+    pub(crate) fn checkpoint(&self, place: &mut Place, progress: &Progress<'_>) {
+        if place.is_open() {
+            self.put_tail(place, progress, false);
+        }
+    }
+
+    /// The end of an open record.
+    pub(crate) fn close(&self, mut place: Place, progress: &Progress<'_>) {
+        self.put_tail(&mut place, progress, true);
+        self.hand_on(place);
+    }
+
+    /// A record that begins and ends at once.
+    pub(crate) fn write(&self, place: Place, record: &RecordView<'_>) {
+        let place = self.put(place, record, Mark { closed: true, moved: false });
+        self.hand_on(place);
+    }
+
+    /// Gives room back. What was in it is gone.
+    pub(crate) fn release(&self, place: Place) {
+        let region = self.region(place);
+        let Some(region) = region.as_deref() else { return };
+        if place.is_open() {
+            region.touch();
+            region.run(place.cell(), place.span()).clear();
+        }
+        region.give_back(place.cell(), place.span());
+    }
+
+    /// Takes out closed records, about so many at most.
+    pub(crate) fn sweep(&self, most: usize) -> Vec<Waiting> {
+        let mut waiting = Vec::new();
+        let mut cells = Vec::new();
+        for (number, region) in self.each_region() {
+            if waiting.len() >= most {
+                break;
+            }
+            region.sweep(most - waiting.len(), &mut cells);
+            waiting.extend(cells.drain(..).map(|cell| take_out(&region, number, cell)));
+        }
+        waiting
+    }
+
+    /// What was taken out is safe elsewhere.
+    pub(crate) fn settle(&self, place: Place) {
+        self.release(place.opened());
+    }
+
+    /// What was taken out waits again.
+    pub(crate) fn put_back(&self, place: Place) {
+        self.hand_on(place);
+    }
+
+    /// The regions that there are, with their numbers.
+    pub(crate) fn each_region(&self) -> impl Iterator<Item = (usize, Arc<Region>)> {
+        self.regions.iter().enumerate().filter_map(|(number, region)| Some((number, region.load_full()?)))
+    }
+
+    /// Bytes on the disk, and the most there may be.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        (self.each_region().count() as u64 * REGION as u64, self.quota as u64 * REGION as u64)
+    }
+
+    fn take(&self, span: Span) -> Option<Place> {
+        let begin = BEGIN.with(|begin| *begin);
+        let first = self.current.load(Ordering::Relaxed);
+        let count = self.regions.len();
+        for number in (first..count).chain(0..first.min(count)) {
+            let region = self.regions[number].load();
+            let Some(region) = region.as_deref() else { continue };
+            let Some(cell) = region.take(span, begin) else { continue };
+            if number != first && span == Span::SMALLEST {
+                self.current.store(number, Ordering::Relaxed);
+                self.wake_keeper();
+            }
+            return Some(Place::new(number, cell, span));
+        }
+        self.wake_keeper();
+        None
+    }
+
+    /// Writes a record: where it is, if it can be written there, else elsewhere.
+    fn put(&self, place: Place, record: &RecordView<'_>, mark: Mark) -> Place {
+        let mut written = Written::new(record, mark);
+        let fits = written.span().is_some_and(|span| span <= place.span());
+        let mut target = place;
+        if place.is_open() || !fits {
+            match written.span().and_then(|span| self.take(span)) {
+                Some(elsewhere) => target = elsewhere,
+                // The head that stands there already is better than none.
+                None if place.is_open() => return place,
+                None => written = Written::short(record, mark),
+            }
+        }
+        let region = self.region(target);
+        let Some(region) = region.as_deref() else { return place };
+        region.touch();
+        region.run(target.cell(), target.span()).write(&written.head, &written.tail);
+        if target.bits() != place.bits() {
+            self.release(place);
+        }
+        if mark.moved { target.opened().moved() } else { target.opened() }
+    }
+
+    fn put_tail(&self, place: &mut Place, progress: &Progress<'_>, closed: bool) {
+        let region = self.region(*place);
+        let Some(region) = region.as_deref() else { return };
+        let mark = Mark { closed, moved: place.has_moved() };
+        let run = region.run(place.cell(), place.span());
+        *place = place.next_turn();
+        region.touch();
+        TAIL.with_borrow_mut(|tail| {
+            tail.clear();
+            codec::write_tail(progress, mark, usize::MAX, tail);
+            if tail.len() > place.span().tail_room() {
+                tail.clear();
+                codec::write_tail(progress, mark, codec::SHORT, tail);
+            }
+            run.write_tail(place.turn(), run.head_crc(), tail);
+        });
+    }
+
+    fn hand_on(&self, place: Place) {
+        if let Some(region) = self.region(place).as_deref() {
+            region.close(place.cell());
+        }
+    }
+
+    /// The region of a place. It is there as long as anything in it is taken.
+    fn region(&self, place: Place) -> Guard<Option<Arc<Region>>> {
+        match self.regions.get(place.region()) {
+            Some(region) => region.load(),
+            None => Guard::from_inner(None),
+        }
+    }
+
+    fn wake_keeper(&self) {
+        if let Some(keeper) = self.keeper.get() {
+            keeper.unpark();
+        }
+    }
+}
+
+fn take_out(region: &Region, number: usize, cell: usize) -> Waiting {
+    let state = state_of(&*region.area, cell);
+    let span = match state {
+        Some(State::Taken(span)) => span,
+        _ => Span::SMALLEST,
+    };
+    let found = match (state, region.run(cell, span).read()) {
+        (Some(State::Taken(_)), Found::Record(record, _)) => Ok(*record),
+        (Some(State::Taken(_)), Found::Damaged(reason)) => Err(reason),
+        _ => Err("nothing says what stands here"),
+    };
+    let found = found.map_err(|reason| Damaged {
+        reason,
+        bytes: read(&*region.area, cell * CELL_WORDS, span.cells() * CELL),
+    });
+    Waiting { place: Place::new(number, cell, span), found }
+}

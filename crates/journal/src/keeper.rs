@@ -1,0 +1,159 @@
+//! The thread that does for the journal what takes time: new files before they are needed, syncs, old files' end.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::{journal::Journal, layout::CELLS, region::Region};
+
+const TICK: Duration = Duration::from_secs(1);
+
+/// The running thread. It ends when this is dropped, after a last sync.
+pub(crate) struct Keeper {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Starts it, with room for the first records made.
+    pub(crate) fn start(journal: Arc<Journal>, sync_every: Option<Duration>) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut work =
+            Work { journal: Arc::clone(&journal), sync_every, synced: Instant::now(), failing: false };
+        work.make_room();
+        let stopped = Arc::clone(&stop);
+        let run = move || {
+            while !stopped.load(Ordering::Acquire) {
+                work.once();
+                thread::park_timeout(sync_every.map_or(TICK, |every| every.min(TICK)));
+            }
+            work.sync();
+        };
+        let thread = thread::Builder::new().name("journal".into()).spawn(run)?;
+        let _ = journal.keeper.set(thread.thread().clone());
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Work {
+    journal: Arc<Journal>,
+    sync_every: Option<Duration>,
+    synced: Instant,
+    /// A new file could not be made: said once, not every second.
+    failing: bool,
+}
+
+impl Work {
+    fn once(&mut self) {
+        self.make_room();
+        if self.sync_every.is_some_and(|every| self.synced.elapsed() >= every) {
+            self.sync();
+        }
+        tidy(&self.journal);
+    }
+
+    fn make_room(&mut self) {
+        match make_room(&self.journal) {
+            Ok(()) if !self.failing => {}
+            Ok(()) => {
+                tracing::info!("journal files can be made again");
+                self.failing = false;
+            }
+            Err(_) if self.failing => {}
+            Err(error) => {
+                let message =
+                    "cannot make a new journal file: when the others are full, requests are refused";
+                tracing::error!(%error, "{message}");
+                self.failing = true;
+            }
+        }
+    }
+
+    fn sync(&mut self) {
+        self.synced = Instant::now();
+        if self.sync_every.is_some() {
+            sync(&self.journal);
+        }
+    }
+}
+
+/// Keeps as many cells free as one region has, while the quota allows.
+pub(crate) fn make_room(journal: &Journal) -> io::Result<()> {
+    loop {
+        let (mut count, mut free) = (0, 0);
+        for (_, region) in journal.each_region() {
+            count += 1;
+            free += region.free();
+        }
+        if free >= CELLS || count >= journal.quota {
+            return Ok(());
+        }
+        let vacant = journal.regions.iter().position(|region| region.load().is_none());
+        let number = vacant.and_then(|number| u16::try_from(number).ok());
+        let number = number.ok_or_else(|| io::Error::other("every number is taken"))?;
+        let area = journal.disk.create(number)?;
+        journal.regions[usize::from(number)].store(Some(Arc::new(Region::new(area))));
+    }
+}
+
+pub(crate) fn sync(journal: &Journal) {
+    for (number, region) in journal.each_region() {
+        if let Err(error) = region.sync() {
+            let message =
+                "a journal file could not be synced: what is in it is shipped, nothing more is written to it";
+            tracing::error!(%error, number, "{message}");
+        }
+    }
+}
+
+/// Lets full regions rest, removes what is no longer needed, and turns to the lowest region with room.
+pub(crate) fn tidy(journal: &Journal) {
+    let mut lowest = None;
+    let mut empty = Vec::new();
+    for (number, region) in journal.each_region() {
+        let free = region.free();
+        if region.is_spent() {
+            remove(journal, number);
+        } else if region.is_full() {
+            region.area.rest();
+        } else if free == CELLS {
+            empty.push(number);
+        }
+        if free >= CELLS / 4 {
+            lowest = lowest.or(Some(number));
+        }
+    }
+    if let Some(lowest) = lowest {
+        journal.current.store(lowest, Ordering::Relaxed);
+    }
+    // Two are kept: one to write to, and one for the next burst.
+    for number in empty.into_iter().skip(2).rev() {
+        if journal.regions[number].load_full().is_some_and(|region| region.retire()) {
+            remove(journal, number);
+        }
+    }
+}
+
+fn remove(journal: &Journal, number: usize) {
+    journal.regions[number].store(None);
+    let Ok(file) = u16::try_from(number) else { return };
+    if let Err(error) = journal.disk.remove(file) {
+        tracing::warn!(%error, number, "cannot remove an empty journal file");
+    }
+}

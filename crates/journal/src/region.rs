@@ -1,0 +1,174 @@
+//! One region: which of its cells are taken, and which hold records that wait for the store.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::{
+    area::Area,
+    layout::{CELLS, Span},
+    run::Run,
+};
+
+const WORDS: usize = CELLS / 64;
+
+/// A region's memory, and two bits for each of its cells.
+///
+/// Whoever sets a `taken` bit owns the cell, until it hands the cell on by setting its `closed` bit; whoever clears
+/// that owns it from then on, and gives it back by clearing `taken`.
+pub(crate) struct Region {
+    pub(crate) area: Box<dyn Area>,
+    taken: [AtomicU64; WORDS],
+    closed: [AtomicU64; WORDS],
+    /// Nothing was free when somebody last looked.
+    full: AtomicBool,
+    /// Something was put since the last sync.
+    dirty: AtomicBool,
+    /// A sync has failed: what is here is shipped, and nothing more is put here.
+    failed: AtomicBool,
+}
+
+impl Region {
+    pub(crate) fn new(area: Box<dyn Area>) -> Self {
+        Self {
+            area,
+            taken: std::array::from_fn(|_| AtomicU64::new(0)),
+            closed: std::array::from_fn(|_| AtomicU64::new(0)),
+            full: AtomicBool::new(false),
+            dirty: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn run(&self, cell: usize, span: Span) -> Run<'_> {
+        Run { area: &*self.area, cell, span }
+    }
+
+    /// Takes a free run. Threads that begin at different places do not meet.
+    pub(crate) fn take(&self, span: Span, begin: usize) -> Option<usize> {
+        if self.full.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let found = (0..WORDS).map(|at| (begin + at) % WORDS).find_map(|word| self.take_in(word, span));
+        if found.is_none() && span == Span::SMALLEST {
+            self.full.store(true, Ordering::Relaxed);
+        }
+        found
+    }
+
+    fn take_in(&self, word: usize, span: Span) -> Option<usize> {
+        let bits = &self.taken[word];
+        let mut seen = bits.load(Ordering::Relaxed);
+        loop {
+            let bit = free_run(seen, span)?;
+            let taken = seen | mask(bit, span);
+            match bits.compare_exchange_weak(seen, taken, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(word * 64 + bit),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Notes that something was put here.
+    pub(crate) fn touch(&self) {
+        if !self.dirty.load(Ordering::Relaxed) {
+            self.dirty.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives a run back. There is nothing in it any more.
+    pub(crate) fn give_back(&self, cell: usize, span: Span) {
+        self.taken[cell / 64].fetch_and(!mask(cell % 64, span), Ordering::Release);
+        if self.full.load(Ordering::Relaxed) {
+            self.full.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands a run on to the shipper.
+    pub(crate) fn close(&self, cell: usize) {
+        self.closed[cell / 64].fetch_or(1 << (cell % 64), Ordering::Release);
+    }
+
+    /// Notes a run that an earlier process has left.
+    pub(crate) fn adopt(&self, cell: usize, span: Span) {
+        self.taken[cell / 64].fetch_or(mask(cell % 64, span), Ordering::Relaxed);
+    }
+
+    /// Forgets a run that an earlier process has left, because its record stands elsewhere, too.
+    pub(crate) fn disown(&self, cell: usize, span: Span) {
+        self.closed[cell / 64].fetch_and(!(1 << (cell % 64)), Ordering::Relaxed);
+        self.touch();
+        self.run(cell, span).clear();
+        self.give_back(cell, span);
+    }
+
+    /// Takes over closed runs, at most so many; their first cells.
+    pub(crate) fn sweep(&self, most: usize, into: &mut Vec<usize>) {
+        for (word, bits) in self.closed.iter().enumerate() {
+            if into.len() >= most {
+                return;
+            }
+            if bits.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let mut closed = bits.swap(0, Ordering::Acquire);
+            while closed != 0 && into.len() < most {
+                into.push(word * 64 + closed.trailing_zeros() as usize);
+                closed &= closed - 1;
+            }
+            bits.fetch_or(closed, Ordering::Release);
+        }
+    }
+
+    /// Cells that are free to be taken.
+    pub(crate) fn free(&self) -> usize {
+        if self.failed.load(Ordering::Relaxed) {
+            return 0;
+        }
+        self.taken.iter().map(|bits| bits.load(Ordering::Relaxed).count_zeros() as usize).sum()
+    }
+
+    /// Looks again whether anything is free: whoever gave something back may have missed that nothing was.
+    pub(crate) fn is_full(&self) -> bool {
+        let full = self.free() == 0;
+        if !full && self.full.load(Ordering::Relaxed) {
+            self.full.store(false, Ordering::Relaxed);
+        }
+        full
+    }
+
+    /// Takes every cell, if every cell is free: nobody can come in any more.
+    pub(crate) fn retire(&self) -> bool {
+        for (at, bits) in self.taken.iter().enumerate() {
+            if bits.compare_exchange(0, u64::MAX, Ordering::Acquire, Ordering::Relaxed).is_err() {
+                self.taken[..at].iter().for_each(|bits| bits.store(0, Ordering::Release));
+                self.full.store(false, Ordering::Relaxed);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Syncs what was put since the last time. An error is final.
+    pub(crate) fn sync(&self) -> std::io::Result<()> {
+        if self.failed.load(Ordering::Relaxed) || !self.dirty.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.area.sync().inspect_err(|_| self.failed.store(true, Ordering::Relaxed))
+    }
+
+    /// Whether a sync has failed and nothing is left here.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) && self.taken.iter().all(|bits| bits.load(Ordering::Relaxed) == 0)
+    }
+}
+
+/// Where as many bits as the span has are free, in a row and at a multiple of it.
+fn free_run(taken: u64, span: Span) -> Option<usize> {
+    if span == Span::SMALLEST {
+        return (taken != u64::MAX).then(|| taken.trailing_ones() as usize);
+    }
+    (0..64).step_by(span.cells()).find(|&bit| taken & mask(bit, span) == 0)
+}
+
+fn mask(bit: usize, span: Span) -> u64 {
+    ((1_u64 << span.cells()) - 1) << bit
+}

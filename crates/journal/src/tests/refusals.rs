@@ -1,0 +1,132 @@
+//! A disk without room, a disk that fails, a folder that somebody has.
+
+use std::sync::atomic::Ordering;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    area::Disk,
+    folder::{Folder, JournalError},
+    keeper::{Keeper, make_room},
+    layout::CELLS,
+};
+
+#[test]
+fn the_quota_is_kept_and_what_is_given_back_is_room_again() {
+    let disk = MemoryDisk::new();
+    let journal = ready(&disk);
+    let mut places: Vec<_> = std::iter::from_fn(|| journal.admit()).collect();
+    assert_eq!(places.len(), CELLS);
+    make_room(&journal).unwrap();
+    assert!(journal.admit().is_none(), "one region is all that it may have");
+    journal.release(places.pop().unwrap());
+    assert!(journal.admit().is_some());
+    assert!(journal.admit().is_none());
+}
+
+#[test]
+fn a_full_disk_refuses_what_comes_and_keeps_what_is_there() {
+    let disk = MemoryDisk::new();
+    disk.refuses_files.store(true, Ordering::SeqCst);
+    let journal = open(&disk, 4);
+    assert!(make_room(&journal).is_err());
+    assert!(journal.admit().is_none());
+    disk.refuses_files.store(false, Ordering::SeqCst);
+    make_room(&journal).unwrap();
+    let place = begin(&journal, &record(1));
+    disk.refuses_files.store(true, Ordering::SeqCst);
+    journal.close(place, &record(1).progress());
+    assert_eq!(waiting(&journal), (vec![record(1)], 0));
+}
+
+#[test]
+fn room_is_made_before_it_is_needed_and_given_up_after() {
+    let disk = MemoryDisk::new();
+    let journal = open(&disk, 8);
+    make_room(&journal).unwrap();
+    assert_eq!(journal.each_region().count(), 1);
+    let places: Vec<_> = std::iter::from_fn(|| {
+        make_room(&journal).unwrap();
+        journal.admit()
+    })
+    .take(3 * CELLS)
+    .collect();
+    assert_eq!(journal.each_region().count(), 4, "three full ones, and one ahead");
+    places.into_iter().for_each(|place| journal.release(place));
+    crate::keeper::tidy(&journal);
+    assert_eq!(journal.each_region().count(), 2);
+    assert_eq!(disk.list().unwrap().len(), 2);
+}
+
+#[test]
+fn after_a_failed_sync_nothing_more_is_written_there_and_nothing_is_lost() {
+    let disk = MemoryDisk::new();
+    let journal = Arc::new(open(&disk, 4));
+    make_room(&journal).unwrap();
+    let place = begin(&journal, &record(1));
+    disk.refuses_syncs.store(true, Ordering::SeqCst);
+    crate::keeper::sync(&journal);
+    assert!(journal.admit().is_none(), "the only region has failed");
+    disk.refuses_syncs.store(false, Ordering::SeqCst);
+    make_room(&journal).unwrap();
+    let second = begin(&journal, &record(2));
+    assert_eq!(second.region(), 1);
+    journal.close(place, &record(1).progress());
+    journal.close(second, &record(2).progress());
+    let swept = journal.sweep(10);
+    assert_eq!(swept.len(), 2);
+    swept.into_iter().for_each(|waiting| journal.settle(waiting.place));
+    crate::keeper::tidy(&journal);
+    assert_eq!(disk.list().unwrap(), [1], "the failed file goes when nothing is left in it");
+}
+
+#[test]
+fn a_folder_has_one_journal_at_a_time() {
+    let place = TempDir::new().unwrap();
+    let (_, held) = Folder::lock(place.path()).unwrap();
+    let second = Folder::lock(place.path()).err().unwrap();
+    assert!(matches!(second, JournalError::Taken(_)));
+    assert!(second.to_string().contains("give each gateway a folder of its own"), "{second}");
+    drop(held);
+    Folder::lock(place.path()).unwrap();
+}
+
+#[test]
+fn a_real_folder_keeps_records_over_a_restart_for_its_owner_only() {
+    let place = TempDir::new().unwrap();
+    let (folder, held) = Folder::lock(place.path()).unwrap();
+    let journal = Arc::new(Journal::open_on(Box::new(folder), 64 << 20).unwrap().0);
+    let keeper = Keeper::start(Arc::clone(&journal), Some(std::time::Duration::from_millis(10))).unwrap();
+    let running = begin(&journal, &record(1));
+    let closed = begin(&journal, &long(2));
+    journal.close(closed, &long(2).progress());
+    assert!(running.is_open());
+    drop((keeper, journal, held));
+
+    let (folder, _held) = Folder::lock(place.path()).unwrap();
+    let files = folder.list().unwrap();
+    assert!(!files.is_empty());
+    for file in std::fs::read_dir(place.path()).unwrap() {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let (journal, counts) = Journal::open_on(Box::new(folder), 64 << 20).unwrap();
+    assert_eq!((counts.records, counts.interrupted), (2, 1));
+    let (records, damaged) = waiting(&journal);
+    assert_eq!(damaged, 0);
+    assert!(records.contains(&after(&record(1), 0)) && records.contains(&long(2)));
+}
+
+#[test]
+fn a_file_that_was_cut_off_is_made_whole_again() {
+    let place = TempDir::new().unwrap();
+    let (folder, _held) = Folder::lock(place.path()).unwrap();
+    drop(folder.create(0).unwrap());
+    let file = place.path().join("00000.cells1");
+    std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(5_000).unwrap();
+    let (journal, counts) = Journal::open_on(Box::new(folder), 4 << 20).unwrap();
+    assert_eq!(counts.records, 0);
+    journal.release(begin(&journal, &record(1)));
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), 4 << 20);
+}
