@@ -482,3 +482,22 @@ async fn known_keys_outlive_a_database_file_that_is_locked_at_the_start() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_that_a_restart_could_undo_is_not_acknowledged() {
+    let place = standalone().await;
+    let gateway = place.start("one").await;
+    gateway.is_ready().await;
+    let (id, key) = gateway.app(json!({"orgName": "acme"})).await;
+    gateway.copied(&[&id]).await;
+    // Folders in the way: the file can neither be written nor removed.
+    std::fs::create_dir(gateway.copy().with_extension("json.new")).unwrap();
+    std::fs::remove_file(gateway.copy()).unwrap();
+    std::fs::create_dir_all(gateway.copy().join("in the way")).unwrap();
+    let body = json!({"status": "disabled"});
+    let answer = gateway.admin(Method::PATCH, &format!("/api/apps/{id}/status"), body).await;
+    assert_eq!(answer.status(), 500);
+    let detail = json_of(answer).await["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("a restart while the store is away would undo it"), "{detail}");
+    assert_eq!(gateway.answer(&key).await, is(403, "app_disabled"), "it is in force all the same");
+}
