@@ -228,25 +228,21 @@ impl Facts {
         let consumer = self.consumer.as_deref();
         RecordView {
             id: self.id,
-            request_id: masked(&self.request_id, 128).into(),
+            request_id: masked(&self.request_id, 128),
             time: self.time,
             app_id: text(consumer.map(|c| c.id.as_str())),
             org_name: text(consumer.map(|c| c.name.as_str())),
             key_prefix: text(consumer.map(|c| c.key_prefix.as_str())),
-            method: masked(self.method.as_str(), 16).into(),
-            path: masked_wholly(self.uri.path(), 512).into(),
+            method: masked(self.method.as_str(), 16),
+            path: masked_wholly(self.uri.path(), 512),
             pipeline: text(self.pipeline.as_deref()),
             model: self.model.as_deref().map(|model| {
                 // A name that was routed stands in `gateway.toml`; any other may be whatever was pasted.
-                if self.target.is_some() {
-                    masked(model, 256).into()
-                } else {
-                    masked_wholly(model, 256).into()
-                }
+                if self.target.is_some() { masked(model, 256) } else { masked_wholly(model, 256) }
             }),
             upstream: text(self.target.as_ref().map(|target| target.upstream.as_ref())),
             endpoint: text(now.endpoint),
-            upstream_model: self.upstream_model().map(|model| masked(model, 256).into()),
+            upstream_model: self.upstream_model().map(|model| masked(model, 256)),
             stream: self.stream,
             status: now.status,
             outcome,
@@ -263,10 +259,10 @@ impl Facts {
             request_bytes: now.request_bytes,
             response_bytes: now.response_bytes,
             client_ip: self.client_ip.to_string().into(),
-            user_agent: self
-                .user_agent
-                .as_ref()
-                .map(|agent| masked_wholly(&String::from_utf8_lossy(agent.as_bytes()), 256).into()),
+            user_agent: self.user_agent.as_ref().map(|agent| match agent.to_str() {
+                Ok(agent) => masked_wholly(agent, 256),
+                Err(_) => masked_wholly(&String::from_utf8_lossy(agent.as_bytes()), 256).into_owned().into(),
+            }),
         }
     }
 

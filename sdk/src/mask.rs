@@ -1,6 +1,6 @@
 //! Makes text from outside fit for records and logs: bounded, and without anything that looks like a key.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 /// What every key begins with.
 const PREFIX: &str = "sk-";
@@ -11,21 +11,26 @@ const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
 /// At most `limit` bytes of the text, with what looks like a key masked and control characters escaped.
 ///
 /// That is `sk-…` wherever it stands, in letters of any case.
-pub(crate) fn masked(text: &str, limit: usize) -> String {
+pub(crate) fn masked(text: &str, limit: usize) -> Cow<'_, str> {
     mask(text, limit, key_at)
 }
 
 /// The same, and the digits of a key without its beginning are masked too.
 ///
 /// A UUID looks the same, so this is for text in which nobody needs one: see `docs/security.md`.
-pub(crate) fn masked_wholly(text: &str, limit: usize) -> String {
+pub(crate) fn masked_wholly(text: &str, limit: usize) -> Cow<'_, str> {
     mask(text, limit, |bytes, at| key_at(bytes, at).or_else(|| digits_at(bytes, at)))
 }
 
 /// What is masked, and what is written in its place.
 type Found = (Range<usize>, &'static str);
 
-fn mask(text: &str, limit: usize, found: impl Fn(&[u8], usize) -> Option<Found>) -> String {
+fn mask(text: &str, limit: usize, found: impl Fn(&[u8], usize) -> Option<Found>) -> Cow<'_, str> {
+    // Whatever looks like a key has a dash in it. Most texts have nothing to mask, and are not copied.
+    let suspicious = text.contains('-') && (0..text.len()).any(|at| found(text.as_bytes(), at).is_some());
+    if !suspicious && text.len() <= limit && text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len().min(limit));
     let mut rest = text;
     while let Some((place, mask)) = (0..rest.len()).find_map(|at| found(rest.as_bytes(), at)) {
@@ -37,7 +42,7 @@ fn mask(text: &str, limit: usize, found: impl Fn(&[u8], usize) -> Option<Found>)
     if out.len() > limit {
         out.truncate(out.floor_char_boundary(limit));
     }
-    out
+    Cow::Owned(out)
 }
 
 /// Whether something begins at this place that looks like a key. Behind a letter it must have digits too:

@@ -1,6 +1,7 @@
 //! The journal under kills, tears, flipped bits and disks that refuse.
 #![allow(clippy::unwrap_used)]
 
+mod cost;
 mod crowds;
 mod disk;
 mod refusals;
