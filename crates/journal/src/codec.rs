@@ -7,8 +7,8 @@ use vllm_gateway_record::{Outcome, Progress, Record, RecordView, TokenSource};
 /// Longer texts are cut. No field that is billed by comes near it.
 const LONGEST: usize = 2048;
 
-/// How much of each text is kept when there is no room for all of it.
-pub(crate) const SHORT: usize = 24;
+/// How much of most texts is kept when there is no room for all of them. With it every record fits into one cell.
+pub(crate) const SHORT: usize = 22;
 
 const STREAM: u8 = 1;
 const CLOSED: u8 = 1;
@@ -43,10 +43,16 @@ pub(crate) fn write_head(record: &RecordView<'_>, longest: usize, out: &mut Vec<
         Some(&record.client_ip),
         record.user_agent.as_ref(),
     ];
-    // The ids and the prefix are short, and cut they would be of no use.
-    texts.into_iter().enumerate().for_each(|(at, text)| {
-        put_text(text.map(AsRef::as_ref), if matches!(at, 0 | 1 | 3) { LONGEST } else { longest }, out);
-    });
+    for (at, text) in texts.into_iter().enumerate() {
+        // Cut, these would be of no use: the request's id, the app's, the address.
+        let longest = match at {
+            0 => longest.max(128),
+            1 => longest.max(64),
+            10 => longest.max(45),
+            _ => longest,
+        };
+        put_text(text.map(AsRef::as_ref), longest, out);
+    }
 }
 
 /// Writes how far it has come. Texts are cut to `longest` bytes.
@@ -81,12 +87,12 @@ pub(crate) fn read(head: &[u8], tail: &[u8]) -> Option<(Record, Mark)> {
     let id = Uuid::from_bytes(head.array()?);
     let seconds = i64::from_le_bytes(head.array()?);
     let time = Timestamp::new(seconds, i32::from_le_bytes(head.array()?)).ok()?;
-    let request_id = head.text()??;
-    let (app_id, org_name, key_prefix) = (head.text()?, head.text()?, head.text()?);
-    let (method, path) = (head.text()??, head.text()??);
-    let (pipeline, model, upstream, upstream_model) =
-        (head.text()?, head.text()?, head.text()?, head.text()?);
-    let (client_ip, user_agent) = (head.text()??, head.text()?);
+    let request_id = head.text()?.0?;
+    let (app_id, org_name, key_prefix) = (head.text()?.0, head.text()?.0, head.text()?.0);
+    let (method, path) = (head.text()?.0?, head.text()?.0?);
+    let (pipeline, model) = (head.text()?.0, head.text()?.0);
+    let (upstream, upstream_model) = (head.text()?.0, head.text()?.0);
+    let (client_ip, user_agent) = (head.text()?.0?, head.text()?.0);
 
     let marks = tail.array::<1>()?[0];
     let mark = Mark { closed: marks & CLOSED != 0, moved: marks & MOVED != 0 };
@@ -101,9 +107,9 @@ pub(crate) fn read(head: &[u8], tail: &[u8]) -> Option<(Record, Mark)> {
         }
     }
     let [prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens, ttft_ms] = counts;
-    let outcome = Outcome::from_name(&tail.text()??)?;
-    let token_source = TokenSource::from_name(&tail.text()??)?;
-    let (endpoint, error_code) = (tail.text()?, tail.text()?);
+    let outcome = Outcome::from_name(&tail.text()?.0?)?;
+    let token_source = TokenSource::from_name(&tail.text()?.0?)?;
+    let (endpoint, error_code) = (tail.text()?.0, tail.text()?.0);
     let record = Record {
         id,
         request_id,
@@ -148,6 +154,9 @@ fn put_text(text: Option<&str>, longest: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
+/// A text that was read, or that it was left out.
+struct Text(Option<String>);
+
 /// Takes values off the front.
 struct Reader<'a>(&'a [u8]);
 
@@ -162,11 +171,12 @@ impl Reader<'_> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn text(&mut self) -> Option<Option<String>> {
+    /// A text that may be missing.
+    fn text(&mut self) -> Option<Text> {
         let length = usize::from(u16::from_le_bytes(self.array()?));
-        let Some(length) = length.checked_sub(1) else { return Some(None) };
+        let Some(length) = length.checked_sub(1) else { return Some(Text(None)) };
         let (text, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        Some(Some(std::str::from_utf8(text).ok()?.to_owned()))
+        Some(Text(Some(std::str::from_utf8(text).ok()?.to_owned())))
     }
 }

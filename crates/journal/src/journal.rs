@@ -15,7 +15,7 @@ use vllm_gateway_record::{Progress, Record, RecordView};
 use crate::{
     area::{Disk, read},
     codec::{self, Mark},
-    layout::{CELL, CELL_WORDS, REGION, Span, State},
+    layout::{CELL, CELL_WORDS, GROUPS, REGION, Span, State},
     place::Place,
     region::Region,
     run::{Found, Written, state_of},
@@ -33,6 +33,8 @@ pub(crate) struct Journal {
     pub(crate) quota: usize,
     /// Where cells were free last.
     pub(crate) current: AtomicUsize,
+    /// The group of cells where the last sweep stopped, counted through all regions.
+    pub(crate) swept: AtomicUsize,
     /// Who makes new regions; woken when the current one is full.
     pub(crate) keeper: std::sync::OnceLock<Thread>,
 }
@@ -102,17 +104,29 @@ impl Journal {
         region.give_back(place.cell(), place.span());
     }
 
-    /// Takes out closed records, about so many at most.
+    /// Takes out closed records, so many or a few more. It goes on where it stopped, so that what is closed all the
+    /// time in front does not keep waiting what is behind.
     pub(crate) fn sweep(&self, most: usize) -> Vec<Waiting> {
         let mut waiting = Vec::new();
-        let mut cells = Vec::new();
-        for (number, region) in self.each_region() {
-            if waiting.len() >= most {
-                break;
+        let begin = self.swept.load(Ordering::Relaxed);
+        let all = self.regions.len() * GROUPS;
+        let mut at = 0;
+        while at < all && waiting.len() < most {
+            let (number, group) = ((begin + at) % all / GROUPS, (begin + at) % GROUPS);
+            if let Some(region) = self.regions[number].load_full() {
+                let groups = (GROUPS - group).min(all - at);
+                for group in group..group + groups {
+                    if waiting.len() >= most {
+                        break;
+                    }
+                    waiting.extend(region.sweep(group).map(|cell| take_out(&region, number, cell)));
+                    at += 1;
+                }
+            } else {
+                at += GROUPS - group;
             }
-            region.sweep(most - waiting.len(), &mut cells);
-            waiting.extend(cells.drain(..).map(|cell| take_out(&region, number, cell)));
         }
+        self.swept.store((begin + at) % all, Ordering::Relaxed);
         waiting
     }
 

@@ -22,10 +22,10 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Starts it, with room for the first records made.
-    pub(crate) fn start(journal: Arc<Journal>, sync_every: Option<Duration>) -> io::Result<Self> {
+    pub(crate) fn start(journal: &Arc<Journal>, sync_every: Option<Duration>) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut work =
-            Work { journal: Arc::clone(&journal), sync_every, synced: Instant::now(), failing: false };
+            Work { journal: Arc::clone(journal), sync_every, synced: Instant::now(), failing: false };
         work.make_room();
         let stopped = Arc::clone(&stop);
         let run = move || {

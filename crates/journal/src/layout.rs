@@ -15,6 +15,8 @@ pub(crate) const CELL: usize = 1024;
 pub(crate) const CELL_WORDS: usize = CELL / 8;
 /// Cells of one region.
 pub(crate) const CELLS: usize = 4096;
+/// Cells are counted in groups of 64, a bit for each.
+pub(crate) const GROUPS: usize = CELLS / 64;
 /// Bytes of one region, and of its file.
 pub(crate) const REGION: usize = CELL * CELLS;
 /// Bytes in front of a head: state, length, checksum.

@@ -34,7 +34,10 @@ impl Area for Mapped {
         //   values, which checksums find, and cannot break the type;
         // - the file's space is taken when it is made, and nobody shortens it; a disk that fails to give a page
         //   back ends the process by a signal, which is no undefined behaviour.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast::<AtomicU64>(), REGION / 8) }
+        #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
+        unsafe {
+            std::slice::from_raw_parts(self.0.as_ptr().cast::<AtomicU64>(), REGION / 8)
+        }
     }
 
     fn sync(&self) -> io::Result<()> {

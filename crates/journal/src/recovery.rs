@@ -50,7 +50,8 @@ impl Journal {
             regions[usize::from(number)].store(Some(region));
         }
         let found = recovery.finish();
-        let journal = Self { disk, regions, quota, current: AtomicUsize::new(0), keeper: OnceLock::new() };
+        let (current, swept) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let journal = Self { disk, regions, quota, current, swept, keeper: OnceLock::new() };
         Ok((journal, found))
     }
 }

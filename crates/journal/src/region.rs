@@ -4,11 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::{
     area::Area,
-    layout::{CELLS, Span},
+    layout::{GROUPS, Span},
     run::Run,
 };
-
-const WORDS: usize = CELLS / 64;
 
 /// A region's memory, and two bits for each of its cells.
 ///
@@ -16,8 +14,8 @@ const WORDS: usize = CELLS / 64;
 /// that owns it from then on, and gives it back by clearing `taken`.
 pub(crate) struct Region {
     pub(crate) area: Box<dyn Area>,
-    taken: [AtomicU64; WORDS],
-    closed: [AtomicU64; WORDS],
+    taken: [AtomicU64; GROUPS],
+    closed: [AtomicU64; GROUPS],
     /// Nothing was free when somebody last looked.
     full: AtomicBool,
     /// Something was put since the last sync.
@@ -47,7 +45,7 @@ impl Region {
         if self.full.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed) {
             return None;
         }
-        let found = (0..WORDS).map(|at| (begin + at) % WORDS).find_map(|word| self.take_in(word, span));
+        let found = (0..GROUPS).map(|at| (begin + at) % GROUPS).find_map(|word| self.take_in(word, span));
         if found.is_none() && span == Span::SMALLEST {
             self.full.store(true, Ordering::Relaxed);
         }
@@ -100,22 +98,11 @@ impl Region {
         self.give_back(cell, span);
     }
 
-    /// Takes over closed runs, at most so many; their first cells.
-    pub(crate) fn sweep(&self, most: usize, into: &mut Vec<usize>) {
-        for (word, bits) in self.closed.iter().enumerate() {
-            if into.len() >= most {
-                return;
-            }
-            if bits.load(Ordering::Relaxed) == 0 {
-                continue;
-            }
-            let mut closed = bits.swap(0, Ordering::Acquire);
-            while closed != 0 && into.len() < most {
-                into.push(word * 64 + closed.trailing_zeros() as usize);
-                closed &= closed - 1;
-            }
-            bits.fetch_or(closed, Ordering::Release);
-        }
+    /// Takes over the closed runs that begin in this group of 64 cells; their first cells.
+    pub(crate) fn sweep(&self, group: usize) -> impl Iterator<Item = usize> {
+        let bits = &self.closed[group];
+        let closed = if bits.load(Ordering::Relaxed) == 0 { 0 } else { bits.swap(0, Ordering::Acquire) };
+        (0..64).filter(move |bit| closed & (1 << bit) != 0).map(move |bit| group * 64 + bit)
     }
 
     /// Cells that are free to be taken.

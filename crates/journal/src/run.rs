@@ -32,6 +32,10 @@ impl Run<'_> {
 
     /// Writes the head and the first tail; the record is there when this returns, and not before.
     pub(crate) fn write(self, head: &[u8], tail: &[u8]) {
+        assert!(
+            head.len() <= self.span.head_room() && tail.len() <= self.span.tail_room(),
+            "it was measured"
+        );
         let several = self.span > Span::SMALLEST;
         if several {
             // What is written over the cells behind the first must not be taken for something of theirs.

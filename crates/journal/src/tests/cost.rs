@@ -27,7 +27,7 @@ fn cost() {
     let (disk, _lock) = Folder::lock(folder.path()).unwrap();
     let journal = Arc::new(Journal::open_on(Box::new(disk), 1 << 30).unwrap().0);
     make_room(&journal).unwrap();
-    let _keeper = Keeper::start(Arc::clone(&journal), Some(Duration::from_secs(1))).unwrap();
+    let _keeper = Keeper::start(&journal, Some(Duration::from_secs(1))).unwrap();
     let record = record(1);
     let (view, progress) = (record.view(), record.progress());
 
@@ -46,7 +46,10 @@ fn cost() {
         behind_it += begun.elapsed();
     }
     println!("admit, open and close:      {:>5} ns a request", (on_the_path / REQUESTS).as_nanos());
-    println!("read back and clear:        {:>5} ns a request, off the path", (behind_it / REQUESTS).as_nanos());
+    println!(
+        "read back and clear:        {:>5} ns a request, off the path",
+        (behind_it / REQUESTS).as_nanos()
+    );
 
     let mut place = journal.admit().unwrap();
     journal.open(&mut place, &view);

@@ -55,3 +55,27 @@ fn what_many_threads_write_at_once_comes_out_once_each_and_whole() {
     }
     assert_eq!(found(&disk), (vec![], 0));
 }
+
+#[test]
+fn what_is_behind_is_swept_though_there_is_always_something_in_front() {
+    let disk = MemoryDisk::new();
+    let journal = ready(&disk);
+    let behind: Vec<_> = (0..200).map(|_| journal.admit().unwrap()).collect();
+    for (id, place) in behind.into_iter().enumerate() {
+        journal.write(place, &record(id as u128).view());
+    }
+    let mut seen = std::collections::HashSet::new();
+    for fresh in 1_000.. {
+        for waiting in journal.sweep(64) {
+            seen.insert(waiting.found.map_err(|damaged| damaged.reason).unwrap().id);
+            journal.settle(waiting.place);
+            // The room that it gave back is used again at once.
+            let place = journal.admit().unwrap();
+            journal.write(place, &record(fresh).view());
+        }
+        if (0..200).all(|id| seen.contains(&record(id).id)) {
+            break;
+        }
+        assert!(fresh < 1_100, "some wait for ever");
+    }
+}

@@ -97,7 +97,7 @@ fn a_real_folder_keeps_records_over_a_restart_for_its_owner_only() {
     let place = TempDir::new().unwrap();
     let (folder, held) = Folder::lock(place.path()).unwrap();
     let journal = Arc::new(Journal::open_on(Box::new(folder), 64 << 20).unwrap().0);
-    let keeper = Keeper::start(Arc::clone(&journal), Some(std::time::Duration::from_millis(10))).unwrap();
+    let keeper = Keeper::start(&journal, Some(std::time::Duration::from_millis(10))).unwrap();
     let running = begin(&journal, &record(1));
     let closed = begin(&journal, &long(2));
     journal.close(closed, &long(2).progress());

@@ -106,3 +106,35 @@ fn usual_records_take_one_cell_and_the_longest_take_eight() {
     };
     assert_eq!(span(&all), Some(8));
 }
+
+#[test]
+fn cut_every_record_fits_into_one_cell() {
+    let endless = || Some("x".repeat(5_000));
+    let record = Record {
+        request_id: "r".repeat(128),
+        app_id: endless(),
+        org_name: endless(),
+        key_prefix: endless(),
+        method: "M".repeat(5_000),
+        path: "/".repeat(5_000),
+        pipeline: endless(),
+        model: endless(),
+        upstream: endless(),
+        upstream_model: endless(),
+        endpoint: endless(),
+        error_code: endless(),
+        user_agent: endless(),
+        client_ip: "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255".into(),
+        cached_tokens: Some(u64::MAX),
+        reasoning_tokens: Some(u64::MAX),
+        ..record(1)
+    };
+    assert_eq!(written(&record, Mark::default()).span(), None);
+    let short = Written::short(&record.view(), Mark { closed: true, moved: true });
+    assert_eq!(short.span(), Some(Span::SMALLEST));
+    let disk = MemoryDisk::new();
+    let journal = ready(&disk);
+    journal.write(journal.admit().unwrap(), &record.view());
+    let (records, damaged) = waiting(&journal);
+    assert_eq!((records[0].id, &records[0].client_ip, damaged), (record.id, &record.client_ip, 0));
+}

@@ -91,7 +91,7 @@ impl RecordWriter {
             tracing::info!(records, interrupted, damaged, "the journal holds records of an earlier run");
         }
         let journal = Arc::new(journal);
-        let keeper = Keeper::start(Arc::clone(&journal), options.sync_every).map_err(failed)?;
+        let keeper = Keeper::start(&journal, options.sync_every).map_err(failed)?;
         let counts = Arc::new(Counts::default());
         counts.accepted(found.records);
         let bell = Arc::new(Bell::default());

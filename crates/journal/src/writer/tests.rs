@@ -60,14 +60,14 @@ fn read(path: &Path) -> String {
 }
 
 /// Takes a record through its whole life at once.
-fn submit(writer: &RecordWriter, record: Record) {
+fn submit(writer: &RecordWriter, record: &Record) {
     let place = writer.journal.admit().unwrap();
     writer.counts.accepted(1);
     writer.journal.write(place, &record.view());
     writer.bell.ring();
 }
 
-fn submit_in(writer: &RecordWriter, room: Room, record: Record) {
+fn submit_in(writer: &RecordWriter, room: &Room, record: &Record) {
     writer.counts.accepted(1);
     writer.journal.write(Spot::from_bits(room.0), &record.view());
 }
@@ -83,7 +83,7 @@ async fn what_is_submitted_is_stored_without_being_flushed() {
     let place = Place::new().await;
     let writer = place.writer();
     for id in 0..1_234 {
-        submit(&writer, record(id));
+        submit(&writer, &record(id));
     }
     timeout(Duration::from_secs(30), async {
         while writer.counts().stored < 1_234 {
@@ -103,7 +103,7 @@ async fn beyond_the_quota_nothing_is_admitted_until_records_reach_the_store() {
     let writer = place.writer();
     let mut admitted = 0;
     while let Some(room) = writer.admit() {
-        submit_in(&writer, room, record(admitted));
+        submit_in(&writer, &room, &record(admitted));
         admitted += 1;
     }
     assert_eq!(admitted, 4_096);
@@ -117,9 +117,9 @@ async fn beyond_the_quota_nothing_is_admitted_until_records_reach_the_store() {
 async fn a_record_that_can_never_be_stored_is_kept_aside_and_the_others_are_stored() {
     let place = Place::new().await;
     let writer = place.writer();
-    submit(&writer, record(1));
-    submit(&writer, poison(2));
-    submit(&writer, record(3));
+    submit(&writer, &record(1));
+    submit(&writer, &poison(2));
+    submit(&writer, &record(3));
     assert_eq!(writer.flush(soon()).await, CLEAN);
     assert_eq!(writer.counts(), RecordCounts { accepted: 3, stored: 2, quarantined: 1, pending: 0 });
     let line: serde_json::Value = serde_json::from_str(place.quarantine().trim()).unwrap();
@@ -135,7 +135,7 @@ async fn records_outlast_a_store_that_is_away_and_are_stored_once_when_it_is_bac
     let writer = place.writer();
     let held = place.hold();
     for id in 0..5 {
-        submit(&writer, record(id));
+        submit(&writer, &record(id));
     }
     assert_eq!(writer.counts().pending, 5);
     let flushing = tokio::spawn({
@@ -153,7 +153,7 @@ async fn what_the_store_did_not_take_before_the_end_is_shipped_by_the_next_start
     let held = place.hold();
     let first = place.writer();
     for id in 0..7 {
-        submit(&first, record(id));
+        submit(&first, &record(id));
     }
     let flushed = first.flush(Instant::now() + Duration::from_millis(50)).await;
     assert_eq!(flushed, Flushed { left: 7 });
@@ -189,8 +189,8 @@ async fn what_is_damaged_is_kept_aside_byte_for_byte_and_counted() {
     let place = Place::new().await;
     let held = place.hold();
     let first = place.writer();
-    submit(&first, record(1));
-    submit(&first, record(2));
+    submit(&first, &record(1));
+    submit(&first, &record(2));
     drop(first);
     drop(held);
     let file = place.folder.path().join("log/journal/00000.cells1");
@@ -213,8 +213,8 @@ async fn what_cannot_be_kept_aside_stays_in_the_journal_until_it_can() {
     let in_the_way = place.folder.path().join("log/quarantine.jsonl");
     let first = place.writer();
     std::fs::create_dir_all(&in_the_way).unwrap();
-    submit(&first, poison(1));
-    submit(&first, record(2));
+    submit(&first, &poison(1));
+    submit(&first, &record(2));
     first.flush(soon()).await;
     assert_eq!(first.counts(), RecordCounts { accepted: 2, stored: 1, quarantined: 0, pending: 1 });
     drop(first);
@@ -248,7 +248,7 @@ async fn the_files_are_for_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new().await;
     let writer = place.writer();
-    submit(&writer, poison(1));
+    submit(&writer, &poison(1));
     writer.flush(soon()).await;
     let file = std::fs::metadata(place.folder.path().join("log/quarantine.jsonl")).unwrap();
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
@@ -263,7 +263,7 @@ async fn a_record_that_breaks_every_batch_it_is_in_is_found_and_kept_aside() {
     other.execute_batch(trigger).unwrap();
     let writer = place.writer();
     for id in 0..6 {
-        submit(&writer, record(id));
+        submit(&writer, &record(id));
     }
     assert_eq!(writer.flush(soon() + Duration::from_secs(60)).await, CLEAN);
     assert_eq!(writer.counts(), RecordCounts { accepted: 6, stored: 5, quarantined: 1, pending: 0 });
