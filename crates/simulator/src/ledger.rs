@@ -37,7 +37,8 @@ pub struct Generation {
     pub prompt_tokens: usize,
     /// Tokens generated so far, of all choices together: what the engine spent.
     pub completion_tokens: usize,
-    /// How many of them have been handed to the socket. For what is not streamed 0 until the answer is written.
+    /// How many of them the answer has told of by what was handed to the socket: those of a stream's events so far. For
+    /// what is not streamed 0 until the answer is written.
     pub sent_tokens: usize,
     /// When it was asked.
     pub asked_at: Instant,
@@ -50,6 +51,7 @@ pub struct Generation {
 pub(crate) struct Live {
     fixed: Generation,
     generated: AtomicUsize,
+    told: AtomicUsize,
     sent: AtomicUsize,
     ended: Mutex<Option<(End, Instant)>>,
 }
@@ -63,7 +65,17 @@ impl Live {
         self.generated.load(Ordering::Relaxed)
     }
 
-    /// Everything generated until now has been written.
+    /// An event of a stream speaks of so many more tokens.
+    pub(crate) fn tell(&self, tokens: usize) {
+        self.told.fetch_add(tokens, Ordering::Relaxed);
+    }
+
+    /// All events until now have been written.
+    pub(crate) fn told_sent(&self) {
+        self.sent.store(self.told.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// The whole answer has been written.
     pub(crate) fn all_sent(&self) {
         self.sent.store(self.generated(), Ordering::Relaxed);
     }
@@ -127,6 +139,7 @@ impl Ledger {
         let live = Arc::new(Live {
             fixed,
             generated: AtomicUsize::new(0),
+            told: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
             ended: Mutex::new(None),
         });

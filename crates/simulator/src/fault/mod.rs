@@ -38,6 +38,8 @@ pub enum Fault {
     TruncateAfter(usize),
     /// The connection is closed in the middle of the event after k events (`cut-inside=3`).
     CutInside(usize),
+    /// Something that is no HTTP chunk comes after k events, then the connection is closed (`garbage-after=3`).
+    GarbageAfter(usize),
     /// The body ends cleanly after k events, without `[DONE]` (`end-after=3`).
     EndAfter(usize),
     /// An error event and `[DONE]` after k events, as when the engine dies; a 500 if not streamed (s03; `error-after=3`).
@@ -82,6 +84,7 @@ pub(crate) enum After {
     Reset,
     Truncate,
     CutInside,
+    Garbage,
     End,
     Error,
     Abort,

@@ -47,6 +47,7 @@ impl Plan {
             Fault::ResetAfter(events) => self.after = Some((events, After::Reset)),
             Fault::TruncateAfter(events) => self.after = Some((events, After::Truncate)),
             Fault::CutInside(events) => self.after = Some((events, After::CutInside)),
+            Fault::GarbageAfter(events) => self.after = Some((events, After::Garbage)),
             Fault::EndAfter(events) => self.after = Some((events, After::End)),
             Fault::ErrorAfter(events) => self.after = Some((events, After::Error)),
             Fault::AbortAfter(events) => self.after = Some((events, After::Abort)),

@@ -162,6 +162,9 @@ impl<'s> Wire<'s> {
                     self.out.extend_from_slice(format!("{:x}\r\n", payload.len()).as_bytes());
                     self.out.extend_from_slice(&payload[..payload.len() / 2]);
                 }
+                if after == After::Garbage {
+                    self.out.extend_from_slice(b"this is not a chunk\r\n");
+                }
                 return Err(Interrupt::Trip(after));
             }
         }

@@ -47,6 +47,8 @@ pub(crate) struct Choice {
     pub(crate) prompt: usize,
     /// Tokens so far.
     pub(crate) tokens: usize,
+    /// How many of them no event has told of yet.
+    pub(crate) untold: usize,
     /// How many of them were reasoning.
     pub(crate) reasoning_tokens: usize,
     /// All of its text and ids, collected for answers that are not streamed.
@@ -84,6 +86,7 @@ impl Choice {
             index,
             prompt,
             tokens: 0,
+            untold: 0,
             reasoning_tokens: 0,
             text: String::new(),
             reasoning_text: String::new(),

@@ -85,7 +85,7 @@ pub(crate) async fn stream(
     if let Err(Interrupt::Trip(after)) = streamed {
         run.end(End::Fault(cx.plan.names.clone()));
         wire.flush().await?;
-        run.live.all_sent();
+        run.live.told_sent();
         if after == After::Hang {
             // Held until the client gives up, as a stuck engine would hold it.
             pending::<()>().await;
@@ -127,11 +127,14 @@ async fn stream_choices(
             } else {
                 choice.advance(&mut delta, per_event);
                 run.generated(delta.tokens);
+                choice.untold += delta.tokens;
             }
             choice.told = choice.finish.is_some();
             if choice.told || !delta.text.is_empty() || (job.token_ids && !delta.ids.is_empty()) {
                 told = dialect.tell(cx, job, choice, &delta, wire);
-                if told.is_err() {
+                if told.is_ok() {
+                    run.live.tell(std::mem::take(&mut choice.untold));
+                } else {
                     choice.told = false;
                 }
             }
@@ -151,7 +154,7 @@ async fn stream_choices(
         let due = run.is_due(per_event);
         if !due || wire.waiting() >= FLUSH_AT {
             wire.flush().await?;
-            run.live.all_sent();
+            run.live.told_sent();
             if due {
                 // A reader that is always ready must not keep the others from their turn.
                 tokio::task::yield_now().await;
