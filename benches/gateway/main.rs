@@ -1,0 +1,85 @@
+//! What the gateway costs, with its whole pipeline on: `cargo bench --bench gateway`.
+//!
+//! Starts the simulated vLLM and the gateway as processes of their own on loopback, drives both with the same
+//! client, and prints what the gateway adds. Processor time and memory are the gateway's alone, from `/proc`.
+//! Figures of one run can be compared with each other; those of two machines cannot.
+//!
+//! `-- --requests 1000000` looks for growth of memory, `-- --instructions 2000` counts instructions under valgrind,
+//! and `--program PATH` measures another build of the gateway.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss, missing_docs)]
+
+mod growth;
+mod instructions;
+mod load;
+mod process;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use process::Stage;
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    // `cargo test` runs benches once with `--test`: building is what it should prove.
+    if args.iter().any(|arg| arg == "--test") {
+        return;
+    }
+    let option = |name: &str| args.iter().skip_while(|arg| *arg != name).nth(1).map(String::as_str);
+    let number = |name: &str| option(name).map(|number| number.parse::<u64>().expect("a whole number"));
+    let program = option("--program").unwrap_or(env!("CARGO_BIN_EXE_vllm-gateway"));
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    match (number("--requests"), number("--instructions")) {
+        (Some(requests), _) => runtime.block_on(growth::measure(program, requests)),
+        (None, Some(requests)) => runtime.block_on(instructions::measure(program, requests)),
+        (None, None) => runtime.block_on(measure(program)),
+    }
+}
+
+async fn measure(program: &str) {
+    let Stage { gateway, vllm, data, key, .. } = &Stage::start(program, &[]).await;
+    let (vllm, data) = (*vllm, *data);
+    println!("memory after start            {:>10} KiB", gateway.memory().0);
+
+    // First, while no memory lies about that earlier requests have left.
+    let idle = gateway.memory().0;
+    let open = 500;
+    let mut sockets = Vec::new();
+    for _ in 0..open {
+        let mut socket = TcpStream::connect(data).await.unwrap();
+        // The client does not read on, so the stream stays open for as long as it is measured.
+        socket.write_all(&load::request(key, &load::chat(true, 30_000))).await.unwrap();
+        let mut first = [0; 1024];
+        assert!(socket.read(&mut first).await.unwrap() > 0);
+        assert!(first.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&first));
+        sockets.push(socket);
+    }
+    println!(
+        "memory of an open stream      {:>10.1} KiB",
+        gateway.memory().0.saturating_sub(idle) as f64 / f64::from(open)
+    );
+    drop(sockets);
+
+    for clients in [1, 16, 64] {
+        let direct = load::unary(vllm, key, clients).await;
+        let before = gateway.processor_time();
+        let through = load::unary(data, key, clients).await;
+        let spent = gateway.processor_time().saturating_sub(before).as_secs_f64();
+        println!(
+            "unary, {clients:>3} clients: {:>8.0} requests per CPU second, {:>7.0} per second; p50 {:>6} µs, added {:>6}; p99 {:>6} µs, added {:>6}",
+            through.count as f64 / spent,
+            through.count as f64 / through.elapsed.as_secs_f64(),
+            through.percentile(50),
+            through.percentile(50) - direct.percentile(50),
+            through.percentile(99),
+            through.percentile(99) - direct.percentile(99)
+        );
+    }
+
+    let before = gateway.processor_time();
+    let events = load::streams(data, key, 64, 2_000).await;
+    let spent = gateway.processor_time().saturating_sub(before).as_secs_f64();
+    println!("64 streams at full speed      {:>10.0} events per CPU second", events as f64 / spent);
+}
