@@ -14,6 +14,9 @@ mod upstream;
 use std::process::ExitCode;
 
 pub use gateway::{Gateway, StartError};
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use server::fuzz;
 
 /// The commit that this was built from; `unknown` outside of a checkout.
 pub(crate) const COMMIT: &str = env!("VLLM_GATEWAY_COMMIT");

@@ -15,6 +15,9 @@ mod events;
 mod exchange;
 mod facts;
 mod filter;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod mask;
 mod options;
 mod pipeline;

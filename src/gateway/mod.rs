@@ -13,4 +13,6 @@ pub(crate) use drain::{Drain, Running};
 pub use life::Gateway;
 pub(crate) use reload::Reloader;
 pub(crate) use runtime::Runtime;
+#[cfg(feature = "fuzzing")]
+pub(crate) use runtime::client_ip;
 pub use start::StartError;

@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use http::HeaderMap;
 use jiff::Timestamp;
-use vllm_gateway_config::Config;
+use vllm_gateway_config::{Config, Network};
 use vllm_gateway_sdk::{BodyLimits, Pipeline, Route, Services, Step};
 
 use crate::{
@@ -93,26 +93,31 @@ impl Runtime {
         endpoints.find(|endpoint| &*endpoint.url == url).cloned()
     }
 
-    /// The client's address: the peer's, unless that is a trusted proxy, which says whose request it forwards.
-    ///
-    /// Of `x-forwarded-for` the last address counts that is not a trusted proxy's: what stands before it,
-    /// anybody may have written.
+    /// The client's address, by what this configuration trusts.
     pub(crate) fn client_ip(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let trusted = |ip: IpAddr| self.config.server.trusted_proxies.iter().any(|net| net.contains(&ip));
-        if !trusted(peer) {
-            return peer;
-        }
-        let mut client = peer;
-        for value in headers.get_all("x-forwarded-for").iter().rev() {
-            let Ok(list) = value.to_str() else { return client };
-            for hop in list.rsplit(',') {
-                let Ok(ip) = hop.trim().parse::<IpAddr>() else { return client };
-                client = ip.to_canonical();
-                if !trusted(client) {
-                    return client;
-                }
+        client_ip(&self.config.server.trusted_proxies, peer, headers)
+    }
+}
+
+/// The client's address: the peer's, unless that is a trusted proxy, which says whose request it forwards.
+///
+/// Of `x-forwarded-for` the last address counts that is not a trusted proxy's: what stands before it,
+/// anybody may have written.
+pub(crate) fn client_ip(proxies: &[Network], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let trusted = |ip: IpAddr| proxies.iter().any(|net| net.contains(&ip));
+    if !trusted(peer) {
+        return peer;
+    }
+    let mut client = peer;
+    for value in headers.get_all("x-forwarded-for").iter().rev() {
+        let Ok(list) = value.to_str() else { return client };
+        for hop in list.rsplit(',') {
+            let Ok(ip) = hop.trim().parse::<IpAddr>() else { return client };
+            client = ip.to_canonical();
+            if !trusted(client) {
+                return client;
             }
         }
-        client
     }
+    client
 }

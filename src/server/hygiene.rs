@@ -1,5 +1,7 @@
 //! What every request must be before anything else is asked of it.
 
+use std::borrow::Cow;
+
 use http::{
     HeaderMap, HeaderValue, Method, Uri,
     header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, TRANSFER_ENCODING},
@@ -24,16 +26,18 @@ fn check_path(uri: &Uri) -> Result<(), Error> {
     if !path.starts_with('/') {
         return Err(Error::invalid("the path must begin with a slash"));
     }
-    if path.contains("//") {
-        return Err(Error::invalid("the path has a doubled slash"));
-    }
     if path.bytes().any(|b| matches!(b, b'\\' | b';') || !b.is_ascii_graphic()) {
         return Err(Error::invalid("the path has a character that no route here has"));
     }
-    if path.split('/').any(|segment| segment == "." || segment == "..") {
+    // Others may decode it before they look at its segments.
+    let decoded = slashes_decoded(path);
+    if decoded.contains("//") {
+        return Err(Error::invalid("the path has a doubled slash"));
+    }
+    if decoded.split('/').any(|segment| segment == "." || segment == "..") {
         return Err(Error::invalid("the path has a dot segment"));
     }
-    if has_percent(path) {
+    if decoded.contains('%') {
         return Err(Error::invalid(
             "the path has a percent sign: only %2F in the id of /v1/models/{id} may have one",
         ));
@@ -42,9 +46,12 @@ fn check_path(uri: &Uri) -> Result<(), Error> {
 }
 
 /// The OpenAI client writes the slash in a model's id as `%2F`; everywhere else an escape only hides something.
-fn has_percent(path: &str) -> bool {
-    let Some(id) = path.strip_prefix("/v1/models/") else { return path.contains('%') };
-    id.replace("%2F", "").replace("%2f", "").contains('%')
+fn slashes_decoded(path: &str) -> Cow<'_, str> {
+    if path.starts_with("/v1/models/") && path.contains('%') {
+        path.replace("%2F", "/").replace("%2f", "/").into()
+    } else {
+        path.into()
+    }
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
@@ -110,6 +117,10 @@ mod tests {
             "/v1/models;x",
             "/v1/models/a%25",
             "/v1%2Fmodels",
+            "/v1/models/..%2f..%2Fmetrics",
+            "/v1/models/org%2F%2Fmodel",
+            "/v1/models/org/%2Fmodel",
+            "/v1/models/%2F",
         ] {
             assert_eq!(status(path), Some(400), "{path}");
         }

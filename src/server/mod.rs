@@ -2,6 +2,8 @@
 
 mod control;
 mod data;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod hygiene;
 mod listener;
 mod models;

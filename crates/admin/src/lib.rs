@@ -21,5 +21,8 @@ mod state;
 mod text;
 mod times;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use api::fuzz;
 pub use service::service;
 pub use state::{AdminCall, AdminState, Control, ReloadDone, ShortToken, TokenDigest};

@@ -121,6 +121,12 @@ impl Problem {
         self
     }
 
+    /// Status, detail and field.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn parts(&self) -> (u16, &str, Option<&str>) {
+        (self.0.status, &self.0.detail, self.0.field.as_deref())
+    }
+
     fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.0.headers.push((name, value.into()));
         self

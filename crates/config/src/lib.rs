@@ -9,6 +9,9 @@ mod config;
 mod diagnostic;
 mod document;
 mod draft;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod load;
 mod model;
 mod options_value;

@@ -15,5 +15,8 @@ mod shards;
 mod sync;
 
 pub use change::Change;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use copy::fuzz;
 pub use directory::Directory;
 pub use key::Key;

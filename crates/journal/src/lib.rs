@@ -8,6 +8,9 @@
 mod area;
 mod codec;
 mod folder;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod journal;
 mod keeper;
 mod layout;

@@ -8,6 +8,9 @@ use crate::{
     layout::{CELL_WORDS, CELLS, HEAD_AT, Span, State, TAIL_FRAME},
 };
 
+/// In place of a tail's turn and checksum: an even turn where only odd ones are.
+const NO_TAIL: u64 = 0;
+
 /// A run of cells in an area.
 #[derive(Clone, Copy)]
 pub(crate) struct Run<'a> {
@@ -41,6 +44,8 @@ impl Run<'_> {
             // What is written over the cells behind the first must not be taken for something of theirs.
             self.area.set(self.word(0), State::Busy(self.span).word());
         }
+        // Nor must the other tail of the record that was here before, should their heads have the same checksum.
+        self.area.set(self.word(self.span.tail_at(1)), NO_TAIL);
         let crc = crc32fast::hash(head);
         self.area.put(self.word(8), &frame(head.len(), crc));
         self.area.put(self.word(HEAD_AT), head);

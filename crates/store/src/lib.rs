@@ -27,6 +27,9 @@ mod app;
 mod check;
 mod cursor;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod log;
 pub mod mongo;
 mod page;

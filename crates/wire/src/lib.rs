@@ -4,6 +4,9 @@
 //! no tasks, no clock. The gateway feeds it what it has just received and sends what it gives back.
 
 pub mod edit;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod multipart;
 pub mod peek;
 pub mod sse;

@@ -3,6 +3,9 @@
 //! Judged on the head alone: nobody who is turned away makes the gateway read a body.
 
 mod credential;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 
 use std::sync::Arc;
 

@@ -14,6 +14,10 @@ use crate::query::Query;
 /// What a question without `from` covers.
 const SPAN: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// What can be asked.
+pub(super) const KNOWN: [&str; 10] =
+    ["pageNum", "pageSize", "appId", "model", "outcome", "status", "from", "to", "requestId", "cursor"];
+
 /// List access-log records
 ///
 /// Newest first, of the last 7 days unless `from` says otherwise. A question that takes longer than some seconds is
@@ -35,9 +39,7 @@ const SPAN: SignedDuration = SignedDuration::from_hours(7 * 24);
     responses((status_code = 200, description = "A page of records, or a part of an export", body = Logs)))]
 pub(crate) async fn list(req: &mut Request, depot: &mut Depot) -> Result<Answer, Problem> {
     let state = state(depot)?;
-    let known =
-        ["pageNum", "pageSize", "appId", "model", "outcome", "status", "from", "to", "requestId", "cursor"];
-    let query = Query::of(req, &known)?;
+    let query = Query::of(req, &KNOWN)?;
     let page_size = query.page_size()?;
     let wanted = wanted(&query)?;
     if let Some(cursor) = query.raw("cursor") {
@@ -60,7 +62,8 @@ pub(crate) async fn list(req: &mut Request, depot: &mut Depot) -> Result<Answer,
     Answer::json(&Logs::Page { items: page.items, page_num, page_size, total })
 }
 
-fn wanted(query: &Query<'_>) -> Result<LogQuery, Problem> {
+/// Which records are asked for.
+pub(super) fn wanted(query: &Query<'_>) -> Result<LogQuery, Problem> {
     let text = |name| query.text(name).map(str::to_owned);
     let (from, to) = span(query)?;
     Ok(LogQuery {

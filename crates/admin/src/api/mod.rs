@@ -2,6 +2,8 @@
 
 pub(crate) mod apps;
 mod form;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 pub(crate) mod logs;
 pub(crate) mod system;
 pub(crate) mod usage;

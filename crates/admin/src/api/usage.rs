@@ -12,6 +12,9 @@ use crate::model::{Usage, UsageItem};
 use crate::problem::Problem;
 use crate::query::{Query, not_among};
 
+/// What can be asked.
+pub(super) const KNOWN: [&str; 4] = ["from", "to", "groupBy", "interval"];
+
 /// Sum up usage
 ///
 /// In whole hours (UTC), of the last 7 days unless `from` says otherwise. Usage outlives records and apps.
@@ -25,7 +28,7 @@ use crate::query::{Query, not_among};
     responses((status_code = 200, description = "The sums", body = Usage)))]
 pub(crate) async fn sum(req: &mut Request, depot: &mut Depot) -> Result<Answer, Problem> {
     let state = state(depot)?;
-    let query = Query::of(req, &["from", "to", "groupBy", "interval"])?;
+    let query = Query::of(req, &KNOWN)?;
     let (from, to) = span(&query)?;
     let to = to.unwrap_or_else(Timestamp::now);
     if from >= to {
@@ -47,7 +50,8 @@ pub(crate) async fn sum(req: &mut Request, depot: &mut Depot) -> Result<Answer, 
     Answer::json(&Usage { items: items.collect() })
 }
 
-fn groups(query: &Query<'_>) -> Result<(bool, bool), Problem> {
+/// Whether by app, and whether by model.
+pub(super) fn groups(query: &Query<'_>) -> Result<(bool, bool), Problem> {
     let (mut app, mut model) = (false, false);
     for word in query.text("groupBy").into_iter().flat_map(|text| text.split(',')) {
         let group = match word.trim() {

@@ -127,7 +127,7 @@ impl CopyFile {
 }
 
 /// How long ago the store was heard; `None` if no clock can tell. Of two clocks the older answer counts.
-fn age(copied: &Copied, now: Timestamp, boot: Option<&BootTime>) -> Option<Duration> {
+pub(super) fn age(copied: &Copied, now: Timestamp, boot: Option<&BootTime>) -> Option<Duration> {
     let by_wall = Duration::try_from(now.duration_since(copied.synced)).ok();
     let by_boot = copied.boot.as_ref().zip(boot).and_then(|(then, now)| then.until(now));
     by_wall.max(by_boot)

@@ -70,8 +70,12 @@ impl Copied {
             boot: self.boot.clone(),
             apps: self.apps.iter().map(AppText::of).collect(),
         };
-        let copy = serde_json::to_string(&inner)?;
-        Ok(format!("{{\"sha256\":\"{}\",\"copy\":{copy}}}\n", hex(&Sha256::digest(&copy))))
+        Ok(Self::seal(&serde_json::to_string(&inner)?))
+    }
+
+    /// Puts the checksum in front.
+    pub(super) fn seal(copy: &str) -> String {
+        format!("{{\"sha256\":\"{}\",\"copy\":{copy}}}\n", hex(&Sha256::digest(copy)))
     }
 
     /// Reads it back, or says why it cannot be trusted.

@@ -8,6 +8,8 @@
 mod boot;
 mod file;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 
 use std::path::PathBuf;
 use std::sync::Arc;

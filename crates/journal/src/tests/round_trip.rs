@@ -138,3 +138,20 @@ fn cut_every_record_fits_into_one_cell() {
     let (records, damaged) = waiting(&journal);
     assert_eq!((records[0].id, &records[0].client_ip, damaged), (record.id, &record.client_ip, 0));
 }
+
+#[test]
+fn nothing_of_the_record_before_is_taken_for_one_with_the_same_head() {
+    let disk = MemoryDisk::new();
+    let journal = ready(&disk);
+    let first = Record { completion_tokens: Some(1_000_000), ..record(1) };
+    let place = begin(&journal, &first);
+    journal.close(place, &first.progress());
+    let waiting = journal.sweep(1);
+    journal.settle(waiting[0].place);
+    // No two records have one head, but one pair of heads in four thousand million has one checksum.
+    let second = Record { completion_tokens: Some(3), ..record(1) };
+    let place = journal.admit().unwrap();
+    assert_eq!(place.bits(), waiting[0].place.bits(), "it is in the same place");
+    journal.write(place, &second.view());
+    assert_eq!(found(&disk), (vec![second], 0));
+}

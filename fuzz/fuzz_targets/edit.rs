@@ -1,0 +1,6 @@
+//! What is changed of a request body.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| vllm_gateway_wire::fuzz::edit(data));

@@ -1,0 +1,6 @@
+//! A multipart form.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| vllm_gateway_wire::fuzz::form(data));
