@@ -5,6 +5,7 @@
 //! Figures of one run can be compared with each other; those of two machines cannot.
 //!
 //! `-- --requests 1000000` looks for growth of memory, `-- --instructions 2000` counts instructions under valgrind,
+//! `--soak 120` holds a crowd for so many minutes (`--streams 2000`, `--idle 10000`),
 //! and `--program PATH` measures another build of the gateway.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss, missing_docs)]
 
@@ -12,6 +13,9 @@ mod growth;
 mod instructions;
 mod load;
 mod process;
+mod soak;
+
+use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -31,6 +35,11 @@ fn main() {
     let program = option("--program").unwrap_or(env!("CARGO_BIN_EXE_vllm-gateway"));
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    if let Some(minutes) = number("--soak") {
+        let crowd = |name, usual| number(name).map_or(usual, |many| usize::try_from(many).expect("a crowd"));
+        let crowds = soak::Crowds { streams: crowd("--streams", 2_000), idle: crowd("--idle", 10_000) };
+        return runtime.block_on(soak::measure(program, Duration::from_mins(minutes), crowds));
+    }
     match (number("--requests"), number("--instructions")) {
         (Some(requests), _) => runtime.block_on(growth::measure(program, requests)),
         (None, Some(requests)) => runtime.block_on(instructions::measure(program, requests)),
@@ -39,7 +48,7 @@ fn main() {
 }
 
 async fn measure(program: &str) {
-    let Stage { gateway, vllm, data, key, .. } = &Stage::start(program, &[]).await;
+    let Stage { gateway, vllm, data, key, .. } = &Stage::start(program, &[], "0s").await;
     let (vllm, data) = (*vllm, *data);
     println!("memory after start            {:>10} KiB", gateway.memory().0);
 
