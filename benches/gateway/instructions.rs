@@ -1,6 +1,6 @@
 //! `--instructions N`: what a request costs in instructions, which no other load on the machine changes.
 
-use std::{path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command, sync::Arc};
 
 use crate::{load, process::Stage};
 
@@ -14,9 +14,9 @@ pub(crate) async fn measure(program: &str, requests: u64) {
     let under = ["valgrind", "--tool=callgrind"].map(str::to_owned).into_iter();
     let under: Vec<_> = under.chain([format!("--callgrind-out-file={}", profile.display())]).collect();
     let stage = Stage::start(program, &under, "0s").await;
-    load::mixed(stage.data, &stage.key, 1, WARM_UP, |_| ()).await;
+    load::mixed(stage.data, &stage.key, 1, WARM_UP, &Arc::default()).await;
     tell(&stage, "--zero");
-    load::mixed(stage.data, &stage.key, 1, requests, |_| ()).await;
+    load::mixed(stage.data, &stage.key, 1, requests, &Arc::default()).await;
     tell(&stage, "--dump");
     let dump = PathBuf::from(format!("{}.1", profile.display()));
     let text = std::fs::read_to_string(&dump).unwrap();

@@ -72,19 +72,19 @@ pub(crate) async fn unary(address: SocketAddr, key: &str, clients: usize) -> Run
     Run { count: latencies.len(), elapsed, latencies }
 }
 
-/// Sends so many requests over so many connections, every tenth of them a stream. Says after each how many are done.
+/// Sends so many requests over so many connections, every tenth of them a stream, and counts those that are done.
 pub(crate) async fn mixed(
     address: SocketAddr,
     key: &str,
     clients: usize,
     requests: u64,
-    done: impl Fn(u64) + Send + Sync + 'static,
+    done: &Arc<AtomicU64>,
 ) {
-    let (taken, finished, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)), Arc::new(done));
+    let taken = Arc::new(AtomicU64::new(0));
     let (whole, stream) = (request(key, &chat(false, 4)), request(key, &chat(true, 4)));
     let mut tasks = JoinSet::new();
     for _ in 0..clients {
-        let (taken, finished, done) = (Arc::clone(&taken), Arc::clone(&finished), Arc::clone(&done));
+        let (taken, done) = (Arc::clone(&taken), Arc::clone(done));
         let (whole, stream) = (whole.clone(), stream.clone());
         tasks.spawn(async move {
             let mut socket = connect(address).await;
@@ -97,7 +97,7 @@ pub(crate) async fn mixed(
                 let request = if number % 10 == 9 { &stream } else { &whole };
                 socket.write_all(request).await.unwrap();
                 read_answer(&mut socket, &mut buffer).await;
-                done(finished.fetch_add(1, Ordering::Relaxed) + 1);
+                done.fetch_add(1, Ordering::Relaxed);
             }
         });
     }

@@ -57,6 +57,12 @@ impl Stage {
             .collect::<Vec<_>>()
             .join("\n")
     }
+
+    /// Records that the store does not have yet.
+    pub(crate) async fn records_waiting(&self) -> u64 {
+        let name = "vllm_gateway_access_log_records_pending ";
+        self.records().await.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
+    }
 }
 
 pub(crate) struct Process(Child);
