@@ -122,17 +122,23 @@ pub(crate) fn sync(journal: &Journal) {
     }
 }
 
-/// Lets full regions rest, removes what is no longer needed, and turns to the lowest region with room.
+/// Lets regions rest, removes what is no longer needed, and turns to the lowest region with room.
 pub(crate) fn tidy(journal: &Journal) {
+    let current = journal.current.load(Ordering::Relaxed);
     let mut lowest = None;
     let mut empty = Vec::new();
     for (number, region) in journal.each_region() {
         let free = region.free();
         if region.is_spent() {
             remove(journal, number);
-        } else if region.is_full() {
+            continue;
+        }
+        // One that is nearly full rests as well: a cell that was given back in each would else keep all of them in
+        // memory. Whoever still writes there pays one page fault a second.
+        if region.is_full() || number != current {
             region.area.rest();
-        } else if free == CELLS {
+        }
+        if free == CELLS {
             empty.push(number);
         }
         if free >= CELLS / 4 {

@@ -142,9 +142,10 @@ impl Region {
         self.area.sync().inspect_err(|_| self.failed.store(true, Ordering::Relaxed))
     }
 
-    /// Whether a sync has failed and nothing is left here.
+    /// Whether a sync has failed and nothing is left here. Then it stays so: somebody who looked just before the
+    /// failure may be about to take a cell.
     pub(crate) fn is_spent(&self) -> bool {
-        self.failed.load(Ordering::Relaxed) && self.taken.iter().all(|bits| bits.load(Ordering::Relaxed) == 0)
+        self.failed.load(Ordering::Relaxed) && self.retire()
     }
 }
 

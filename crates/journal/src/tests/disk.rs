@@ -1,7 +1,7 @@
 //! A disk in memory that outlives the journal, and fails on command: at any call, and after any word.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     ops::Range,
     sync::{
@@ -21,6 +21,8 @@ pub(crate) struct MemoryDisk {
     files: Mutex<BTreeMap<u16, Words>>,
     pub(crate) refuses_files: AtomicBool,
     pub(crate) refuses_syncs: AtomicBool,
+    /// The files that were let go of in memory.
+    pub(crate) rested: Mutex<BTreeSet<u16>>,
     /// How many words are still put before the process dies; everything after that is lost.
     words_left: Arc<AtomicU64>,
 }
@@ -31,6 +33,7 @@ impl MemoryDisk {
             files: Mutex::default(),
             refuses_files: AtomicBool::new(false),
             refuses_syncs: AtomicBool::new(false),
+            rested: Mutex::default(),
             words_left: Arc::new(AtomicU64::new(u64::MAX)),
         })
     }
@@ -80,7 +83,7 @@ impl Disk for Arc<MemoryDisk> {
 
     fn open(&self, number: u16) -> io::Result<Box<dyn Area>> {
         let words = self.files.lock().unwrap().get(&number).cloned().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(MemoryArea { words, disk: Arc::clone(self) }))
+        Ok(Box::new(MemoryArea { number, words, disk: Arc::clone(self) }))
     }
 
     fn create(&self, number: u16) -> io::Result<Box<dyn Area>> {
@@ -99,6 +102,7 @@ impl Disk for Arc<MemoryDisk> {
 }
 
 struct MemoryArea {
+    number: u16,
     words: Words,
     disk: Arc<MemoryDisk>,
 }
@@ -134,5 +138,9 @@ impl Area for MemoryArea {
             return Err(io::Error::other("input/output error"));
         }
         Ok(())
+    }
+
+    fn rest(&self) {
+        self.disk.rested.lock().unwrap().insert(self.number);
     }
 }

@@ -60,6 +60,24 @@ fn room_is_made_before_it_is_needed_and_given_up_after() {
 }
 
 #[test]
+fn what_is_full_or_nearly_so_is_not_kept_in_memory_for_a_cell_that_was_given_back() {
+    let disk = MemoryDisk::new();
+    let journal = open(&disk, 8);
+    let take = || {
+        make_room(&journal).unwrap();
+        journal.admit()
+    };
+    let places: Vec<_> = std::iter::from_fn(take).take(3 * CELLS + 10).collect();
+    // As a request does that is refused for its key while a later file is being written to.
+    for number in 0..3 {
+        journal.release(places[number * CELLS + 5]);
+    }
+    crate::keeper::tidy(&journal);
+    let rested: Vec<u16> = disk.rested.lock().unwrap().iter().copied().collect();
+    assert_eq!(rested, [0, 1, 2, 4], "all but the one that is written to");
+}
+
+#[test]
 fn after_a_failed_sync_nothing_more_is_written_there_and_nothing_is_lost() {
     let disk = MemoryDisk::new();
     let journal = Arc::new(open(&disk, 4));
