@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, path::Path};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, complain, problems, runtime};
 use crate::gateway::{Gateway, StartError};
@@ -10,12 +10,21 @@ use crate::gateway::{Gateway, StartError};
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let runtime = runtime()?;
     let done = runtime.block_on(async {
+        let _listening = outlive_file_limits()?;
         let gateway = start(path).await?;
         serve(gateway).await
     });
     // A store that hangs must not keep the process: what could be flushed has been.
     runtime.shutdown_background();
     done
+}
+
+/// A file that reaches the limit of its size (`ulimit -f`, `LimitFSIZE`) is an error of the write, as a full disk is, and
+/// must not end the process: the signal that comes with it is heard, and that is all.
+fn outlive_file_limits() -> std::io::Result<Signal> {
+    /// The same number on every system that this runs on; tokio has no name for it.
+    const SIGXFSZ: i32 = 25;
+    signal(SignalKind::from_raw(SIGXFSZ))
 }
 
 /// Starts; what is wrong with the configuration is printed as `check` prints it.

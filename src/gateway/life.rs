@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
 use vllm_gateway_directory::Directory;
 use vllm_gateway_journal::RecordWriter;
 use vllm_gateway_store::{SqliteLock, Store};
@@ -10,8 +13,10 @@ use vllm_gateway_store::{SqliteLock, Store};
 use super::{Current, Drain, Reloader};
 use crate::server::Serving;
 
-/// How long records may take to reach the store at the end.
+/// How long records may take to reach the store at the end, and what else the store is to be told.
 const FLUSH: Duration = Duration::from_secs(10);
+/// How long a store may take to close that did not answer before. The process ends, whatever it is doing.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// What a gateway consists of.
 pub(super) struct Parts {
@@ -98,15 +103,22 @@ impl Gateway {
         admin.handle.stop_graceful(Duration::from_secs(1));
         let _ = admin.task.await;
         self.tasks.shutdown().await;
-        let flushed = writer.flush(Instant::now() + FLUSH).await;
+        let deadline = Instant::now() + FLUSH;
+        let flushed = writer.flush(deadline).await;
         if flushed.left > 0 {
             tracing::warn!(records = flushed.left, "records wait in the journal: the next start stores them");
         }
-        if let Err(error) = directory.tell_uses(&*store).await {
-            tracing::warn!(error = error.full(), "the store was not told when apps were last used");
+        match timeout_at(deadline, directory.tell_uses(&*store)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = error.full(), "the store was not told when apps were last used");
+            }
+            Err(_elapsed) => tracing::warn!("the store was not told in time when apps were last used"),
         }
         directory.keep_finally().await;
-        store.close().await;
+        if timeout(CLOSE, store.close()).await.is_err() {
+            tracing::warn!("the store did not close in time");
+        }
         drop(lock);
         tracing::info!("done");
     }
