@@ -1,4 +1,4 @@
-//! The thread that does for the journal what takes time: new files before they are needed, syncs, old files' end.
+//! The threads that do for the journal what takes time: new files before they are needed, syncs, old files' end.
 
 use std::{
     io,
@@ -14,47 +14,63 @@ use crate::{journal::Journal, layout::CELLS, region::Region};
 
 const TICK: Duration = Duration::from_secs(1);
 
-/// The running thread. It ends when this is dropped, after a last sync.
+/// The running threads. They end when this is dropped, after a last sync.
 pub(crate) struct Keeper {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Keeper {
-    /// Starts it, with room for the first records made.
+    /// Starts them, with room for the first records made.
+    ///
+    /// Room and syncs are two threads' matter: a sync takes as long as the disk pleases, and room that is not made
+    /// meanwhile is requests refused.
     pub(crate) fn start(journal: &Arc<Journal>, sync_every: Option<Duration>) -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut work =
-            Work { journal: Arc::clone(journal), sync_every, synced: Instant::now(), failing: false };
+        let mut keeper = Self { stop: Arc::default(), threads: Vec::new() };
+        let mut work = Work { journal: Arc::clone(journal), failing: false };
         work.make_room();
-        let stopped = Arc::clone(&stop);
-        let run = move || {
-            while !stopped.load(Ordering::Acquire) {
-                work.once();
-                thread::park_timeout(sync_every.map_or(TICK, |every| every.min(TICK)));
-            }
-            work.sync();
-        };
-        let thread = thread::Builder::new().name("journal".into()).spawn(run)?;
-        let _ = journal.keeper.set(thread.thread().clone());
-        Ok(Self { stop, thread: Some(thread) })
+        let stop = Arc::clone(&keeper.stop);
+        keeper.spawn("journal", move || repeat(&stop, TICK, || work.once()))?;
+        if let Some(every) = sync_every {
+            let (stop, journal) = (Arc::clone(&keeper.stop), Arc::clone(journal));
+            keeper.spawn("journal-sync", move || {
+                repeat(&stop, every, || sync(&journal));
+                sync(&journal);
+            })?;
+        }
+        if let Some(room) = keeper.threads.first() {
+            let _ = journal.keeper.set(room.thread().clone());
+        }
+        Ok(keeper)
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.threads.push(thread::Builder::new().name(name.into()).spawn(run)?);
+        Ok(())
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
+        self.threads.iter().for_each(|thread| thread.thread().unpark());
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
 }
 
+/// Does it once in a while, counted from one beginning to the next, or when woken, until told to stop.
+fn repeat(stop: &AtomicBool, every: Duration, mut work: impl FnMut()) {
+    while !stop.load(Ordering::Acquire) {
+        let begun = Instant::now();
+        work();
+        thread::park_timeout(every.saturating_sub(begun.elapsed()));
+    }
+}
+
 struct Work {
     journal: Arc<Journal>,
-    sync_every: Option<Duration>,
-    synced: Instant,
     /// A new file could not be made: said once, not every second.
     failing: bool,
 }
@@ -62,9 +78,6 @@ struct Work {
 impl Work {
     fn once(&mut self) {
         self.make_room();
-        if self.sync_every.is_some_and(|every| self.synced.elapsed() >= every) {
-            self.sync();
-        }
         tidy(&self.journal);
     }
 
@@ -82,13 +95,6 @@ impl Work {
                 tracing::error!(%error, "{message}");
                 self.failing = true;
             }
-        }
-    }
-
-    fn sync(&mut self) {
-        self.synced = Instant::now();
-        if self.sync_every.is_some() {
-            sync(&self.journal);
         }
     }
 }

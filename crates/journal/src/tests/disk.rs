@@ -21,6 +21,10 @@ pub(crate) struct MemoryDisk {
     files: Mutex<BTreeMap<u16, Words>>,
     pub(crate) refuses_files: AtomicBool,
     pub(crate) refuses_syncs: AtomicBool,
+    /// A sync does not end before this is taken back.
+    pub(crate) holds_syncs: AtomicBool,
+    /// A sync has begun.
+    pub(crate) syncs: AtomicBool,
     /// The files that were let go of in memory.
     pub(crate) rested: Mutex<BTreeSet<u16>>,
     /// How many words are still put before the process dies; everything after that is lost.
@@ -33,6 +37,8 @@ impl MemoryDisk {
             files: Mutex::default(),
             refuses_files: AtomicBool::new(false),
             refuses_syncs: AtomicBool::new(false),
+            holds_syncs: AtomicBool::new(false),
+            syncs: AtomicBool::new(false),
             rested: Mutex::default(),
             words_left: Arc::new(AtomicU64::new(u64::MAX)),
         })
@@ -134,6 +140,10 @@ impl Area for MemoryArea {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.disk.syncs.store(true, Ordering::SeqCst);
+        while self.disk.holds_syncs.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
         if self.disk.refuses_syncs.load(Ordering::SeqCst) {
             return Err(io::Error::other("input/output error"));
         }

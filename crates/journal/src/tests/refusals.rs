@@ -1,6 +1,9 @@
 //! A disk without room, a disk that fails, a folder that somebody has.
 
-use std::sync::atomic::Ordering;
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use tempfile::TempDir;
 
@@ -100,6 +103,32 @@ fn after_a_failed_sync_nothing_more_is_written_there_and_nothing_is_lost() {
 }
 
 #[test]
+fn room_is_made_while_a_sync_takes_its_time() {
+    let disk = MemoryDisk::new();
+    let journal = Arc::new(open(&disk, 8));
+    disk.holds_syncs.store(true, Ordering::SeqCst);
+    let keeper = Keeper::start(&journal, Some(Duration::from_millis(1))).unwrap();
+    begin(&journal, &record(1));
+    let begun = Instant::now();
+    let wait = || {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nothing goes on while a sync does not end");
+        std::thread::yield_now();
+    };
+    while !disk.syncs.load(Ordering::SeqCst) {
+        wait();
+    }
+    let mut admitted = 0;
+    while admitted < 4 * CELLS {
+        match journal.admit() {
+            Some(_) => admitted += 1,
+            None => wait(),
+        }
+    }
+    disk.holds_syncs.store(false, Ordering::SeqCst);
+    drop(keeper);
+}
+
+#[test]
 fn a_folder_has_one_journal_at_a_time() {
     let place = TempDir::new().unwrap();
     let (_, held) = Folder::lock(place.path()).unwrap();
@@ -115,7 +144,7 @@ fn a_real_folder_keeps_records_over_a_restart_for_its_owner_only() {
     let place = TempDir::new().unwrap();
     let (folder, held) = Folder::lock(place.path()).unwrap();
     let journal = Arc::new(Journal::open_on(Box::new(folder), 64 << 20).unwrap().0);
-    let keeper = Keeper::start(&journal, Some(std::time::Duration::from_millis(10))).unwrap();
+    let keeper = Keeper::start(&journal, Some(Duration::from_millis(10))).unwrap();
     let running = begin(&journal, &record(1));
     let closed = begin(&journal, &long(2));
     journal.close(closed, &long(2).progress());
