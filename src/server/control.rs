@@ -82,6 +82,7 @@ impl Control for GatewayControl {
             stored: counts.stored,
             quarantined: counts.quarantined,
             pending: counts.pending,
+            journal: self.writer.journal_size(),
             upstreams: runtime.upstreams.values().map(|upstream| &**upstream).collect(),
         })
     }

@@ -165,6 +165,8 @@ endpoints = [{{ url = "{down}" }}]
     assert_eq!(page.get("access_log_records_total{state=\"accepted\"}"), 12.0);
     assert_eq!(page.get("access_log_records_total{state=\"stored\"}"), 12.0);
     assert_eq!(page.get("access_log_records_total{state=\"quarantined\"}"), 0.0);
+    assert_eq!(page.get("journal_max_bytes"), f64::from(1 << 30));
+    assert!((1.0..=2.0).contains(&(page.get("journal_bytes") / f64::from(4 << 20))));
     assert_eq!(page.sum("build_info"), 1.0);
     assert_the_process_is_described(&page);
     assert_the_bill_agrees(&gateway, &page).await;

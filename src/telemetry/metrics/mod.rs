@@ -40,6 +40,7 @@ pub(crate) struct Metrics {
     filters: Table<FilterSeries>,
     reloads: Reloads,
     admin: Tally<u16>,
+    shed: Tally<(&'static str, &'static str)>,
 }
 
 #[derive(Default)]
@@ -55,6 +56,8 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) stored: u64,
     pub(crate) quarantined: u64,
     pub(crate) pending: u64,
+    /// Bytes of the journal on the disk, and the most there may be.
+    pub(crate) journal: (u64, u64),
     pub(crate) upstreams: Vec<&'a Upstream>,
 }
 
@@ -83,6 +86,11 @@ impl Metrics {
     /// An admin call was answered with this status.
     pub(crate) fn admin_call(&self, status: u16) {
         self.admin.of(status).inc();
+    }
+
+    /// This listener let a connection go, because there was no room.
+    pub(crate) fn connection_shed(&self, listener: &'static str, reason: &'static str) {
+        self.shed.of((listener, reason)).inc();
     }
 
     /// A request was answered with this status before it reached a pipeline.
@@ -205,7 +213,14 @@ impl Metrics {
         drop(records);
         let help = "Records that the store has not acknowledged yet.";
         #[allow(clippy::cast_precision_loss)]
-        page.family("access_log_records_pending", help).put(&[], &Level(snapshot.pending as f64));
+        {
+            page.family("access_log_records_pending", help).put(&[], &Level(snapshot.pending as f64));
+            let (bytes, most) = snapshot.journal;
+            let help = "Bytes that the journal of records takes on the disk.";
+            page.family("journal_bytes", help).put(&[], &Level(bytes as f64));
+            let help = "The most bytes that it may take: beyond it, requests are refused.";
+            page.family("journal_max_bytes", help).put(&[], &Level(most as f64));
+        }
         let mut reloads = page.family("config_reloads_total", "Reloads of the configuration by result.");
         reloads.put(&[("result", "ok")], &self.reloads.ok);
         reloads.put(&[("result", "failed")], &self.reloads.failed);
@@ -215,6 +230,12 @@ impl Metrics {
             admin.put(&[("status", &status.to_string())], counter);
         }
         drop(admin);
+        let help = "Connections that were let go because there was no room, by the limit that was reached.";
+        let mut shed = page.family("connections_shed_total", help);
+        for ((listener, reason), counter) in self.shed.iter() {
+            shed.put(&[("listener", listener), ("reason", reason)], counter);
+        }
+        drop(shed);
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("commit", crate::COMMIT)];
         page.family("build_info", "Always 1; what is running.").put(&labels, &Level(1.0));
     }
