@@ -108,6 +108,11 @@ impl AnswerReader {
         matches!(self.form, Form::Stream(..))
     }
 
+    /// Whether the client stands between two events of a stream, so that another may follow.
+    pub(crate) fn is_between_events(&self) -> bool {
+        matches!(&self.form, Form::Stream(reader, ..) if reader.is_between_events())
+    }
+
     /// Whether it is whole only after an event that says so.
     pub(crate) fn needs_terminator(&self) -> bool {
         self.terminated

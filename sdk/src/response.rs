@@ -23,7 +23,12 @@ pub struct Deadlines {
     pub gap: Duration,
     /// When it must have ended.
     pub total: Instant,
+    /// After which silence towards the client a stream carries a comment; none without it.
+    pub heartbeat: Option<Duration>,
 }
+
+/// What a silent stream carries: a comment, which every reader of events skips.
+const HEARTBEAT: &[u8] = b": heartbeat\n\n";
 
 /// A response's body: the upstream's, read on the way, and the exchange that it ends.
 pub struct ResponseBody<B> {
@@ -34,9 +39,17 @@ pub struct ResponseBody<B> {
     deadlines: Deadlines,
     timer: Option<Pin<Box<Sleep>>>,
     heard: Instant,
+    /// When the client was last sent anything.
+    spoken: Instant,
     state: State,
     ends_in_line: bool,
     ex: Exchange,
+}
+
+/// What the timer was set for.
+enum Due {
+    Heartbeat,
+    Deadline,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,13 +103,17 @@ where
         length: Option<u64>,
         deadlines: Deadlines,
     ) -> Self {
+        // Nothing may be added to an answer that is no stream, or whose length the client was told.
+        let beats = reader.is_stream() && length.is_none();
+        let now = Instant::now();
         let mut body = Self {
             upstream: Some(upstream),
             reader,
             left: length,
-            deadlines,
+            deadlines: Deadlines { heartbeat: deadlines.heartbeat.filter(|_| beats), ..deadlines },
             timer: None,
-            heard: Instant::now(),
+            heard: now,
+            spoken: now,
             state: State::Streaming,
             ends_in_line: false,
             ex,
@@ -132,8 +149,9 @@ where
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers are of one hop and end here.
                     let Ok(chunk) = frame.into_data() else { continue };
-                    if self.ex.is_cut() && !self.ex.has_ended() {
-                        return self.break_off(&Break::CUT);
+                    self.heard = Instant::now();
+                    if let Some(reason) = self.overdue() {
+                        return self.break_off(&reason);
                     }
                     if let Some(out) = self.take(&chunk) {
                         return Poll::Ready(Some(Ok(out)));
@@ -145,22 +163,33 @@ where
                     return self.break_off(&Break::BROKE);
                 }
                 Poll::Pending => {
-                    if self.poll_deadline(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                    return self.break_off(&Break::SLOW);
+                    return match self.poll_timer(cx) {
+                        Poll::Pending => Poll::Pending,
+                        Poll::Ready(Due::Heartbeat) => Poll::Ready(Some(Ok(Bytes::from_static(HEARTBEAT)))),
+                        Poll::Ready(Due::Deadline) => self.break_off(&Break::SLOW),
+                    };
                 }
             }
         }
     }
 
+    /// Why no more of an unfinished answer may go out, though there is more of it.
+    ///
+    /// The timer alone does not say so: a client that takes its bytes slowly keeps the upstream always ready.
+    fn overdue(&self) -> Option<Break> {
+        match () {
+            () if self.ex.has_ended() => None,
+            () if self.ex.is_cut() => Some(Break::CUT),
+            () if self.heard >= self.deadlines.total => Some(Break::SLOW),
+            () => None,
+        }
+    }
+
     /// Takes a chunk of the upstream; gives what goes to the client now, if anything does.
     fn take(&mut self, chunk: &Bytes) -> Option<Bytes> {
-        self.heard = Instant::now();
         self.left = self.left.map(|left| left.saturating_sub(chunk.len() as u64));
         let mut out = self.reader.push(chunk);
         if !out.is_empty() {
-            self.ends_in_line = out.last() != Some(&b'\n');
             if self.ex.is_followed()
                 && !self.ex.has_ended()
                 && let Some(tokens) = self.reader.running()
@@ -168,6 +197,10 @@ where
                 self.ex.count(tokens);
             }
             self.ex.chunk(&mut out);
+            if let Some(last) = out.last() {
+                self.ends_in_line = *last != b'\n';
+                self.spoken = self.heard;
+            }
         }
         // The server may never ask again once the declared length is out, and clients hang up after the last event.
         if self.left == Some(0) || self.reader.saw_terminator() {
@@ -194,6 +227,7 @@ where
         if self.ex.has_ended() {
             return;
         }
+        self.deadlines.heartbeat = None;
         self.ex.count(self.reader.tokens());
         let broke = self.reader.saw_error();
         self.ex.last(if broke { Outcome::UpstreamBroke } else { Outcome::Finished });
@@ -211,7 +245,7 @@ where
         }
         self.ex.failed_with(reason.code);
         self.ex.count(self.reader.tokens());
-        if !self.reader.is_stream() || self.ends_in_line {
+        if !self.is_between_events() {
             self.ex.last(reason.outcome);
             return Poll::Ready(Some(Err(BrokenOff)));
         }
@@ -223,6 +257,11 @@ where
         Poll::Ready(Some(Ok(out)))
     }
 
+    /// Whether an event may go out now. What a filter made of the last one counts, too.
+    fn is_between_events(&self) -> bool {
+        self.reader.is_between_events() && !self.ends_in_line
+    }
+
     /// Lets the upstream go: if it still runs, vLLM sees the connection close and ends the generation.
     fn close(&mut self) {
         self.upstream = None;
@@ -230,18 +269,30 @@ where
         self.state = State::Done;
     }
 
-    /// Ready when a deadline has passed. The timer is moved only when it fires, not with every chunk.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when a deadline has passed, or when the client should hear something. The timer is moved only when it
+    /// fires, not with every chunk.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
         loop {
-            let due = (self.heard + self.deadlines.gap).min(self.deadlines.total);
+            let deadline = (self.heard + self.deadlines.gap).min(self.deadlines.total);
+            let heartbeat = self.deadlines.heartbeat.map(|every| self.spoken + every);
+            let due = heartbeat.map_or(deadline, |heartbeat| heartbeat.min(deadline));
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if Instant::now() >= due {
-                return Poll::Ready(());
+            let now = Instant::now();
+            if now < due {
+                timer.as_mut().reset(due.into());
+                continue;
             }
-            timer.as_mut().reset(due.into());
+            if now >= deadline {
+                return Poll::Ready(Due::Deadline);
+            }
+            // Inside an event nothing may be said; the next silence is waited for.
+            self.spoken = now;
+            if self.is_between_events() {
+                return Poll::Ready(Due::Heartbeat);
+            }
         }
     }
 }
@@ -289,3 +340,6 @@ fn error_event(error: &Error, api: Api, answer: Answer) -> String {
         (Api::OpenAi, _) => format!("data: {}\n\n", error.body(api)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,10 +72,11 @@ impl Gateway {
         };
         let (data_address, admin_address) = (data.address, admin.address);
         let admin_service = vllm_gateway_admin::service(Arc::new(state));
-        let admin = serve(admin, admin_service, admin_options.tls.as_ref(), base, 256).await?;
-        let data =
-            serve(data, data_service(plane, server), server.tls.as_ref(), base, server.max_connections)
-                .await?;
+        let write_timeout = server.write_timeout.get();
+        let admin = serve(admin, admin_service, admin_options.tls.as_ref(), base, 256, write_timeout).await?;
+        let data_service = data_service(plane, server);
+        let most = server.max_connections;
+        let data = serve(data, data_service, server.tls.as_ref(), base, most, write_timeout).await?;
 
         let grace = server.shutdown_grace.get();
         let parts = Parts { current, store, directory, writer, reloader, drain, data, admin, grace, lock };

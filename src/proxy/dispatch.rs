@@ -1,6 +1,9 @@
 //! Calls an upstream: one attempt after another until an endpoint takes the request, then the answer's way back.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderValue, Method, header::CONTENT_LENGTH};
 use reqwest::{Request, Response};
@@ -25,8 +28,8 @@ pub(crate) enum Answered {
     Response(Head, Box<ResponseBody<Leased>>),
 }
 
-/// Sends the request of this exchange to the upstream.
-pub(crate) async fn dispatch(mut ex: Exchange, upstream: &Upstream) -> Answered {
+/// Sends the request of this exchange to the upstream. `heartbeat` is the silence after which a stream carries a comment.
+pub(crate) async fn dispatch(mut ex: Exchange, upstream: &Upstream, heartbeat: Option<Duration>) -> Answered {
     let started = Instant::now();
     let taken = match ex.take_body() {
         Some(body) => attempts(&mut ex, upstream, body).await,
@@ -41,7 +44,7 @@ pub(crate) async fn dispatch(mut ex: Exchange, upstream: &Upstream) -> Answered 
     };
     ex.answered(started.elapsed());
     match taken {
-        Ok(taken) => respond(ex, upstream, taken, started),
+        Ok(taken) => respond(ex, upstream, taken, started, heartbeat),
         Err(error) => Answered::Reply(ex.refuse(&error)),
     }
 }
@@ -131,7 +134,13 @@ fn request(ex: &Exchange, upstream: &Upstream, endpoint: &Endpoint, plan: &Plan)
     Ok(request)
 }
 
-fn respond(mut ex: Exchange, upstream: &Upstream, taken: Taken, started: Instant) -> Answered {
+fn respond(
+    mut ex: Exchange,
+    upstream: &Upstream,
+    taken: Taken,
+    started: Instant,
+    heartbeat: Option<Duration>,
+) -> Answered {
     let Taken { response, endpoint, lease, hide, choices } = taken;
     let (parts, body) = http::Response::from(response).into_parts();
     let length =
@@ -151,7 +160,8 @@ fn respond(mut ex: Exchange, upstream: &Upstream, taken: Taken, started: Instant
     if let Some(length) = length {
         head.headers.insert(CONTENT_LENGTH, length.into());
     }
-    let deadlines = Deadlines { gap: upstream.gap_timeout, total: started + upstream.total_timeout };
+    let total = started + upstream.total_timeout;
+    let deadlines = Deadlines { gap: upstream.gap_timeout, total, heartbeat };
     let body = ResponseBody::new(ex, Leased::new(body, lease), reader, length, deadlines);
     Answered::Response(head, Box::new(body))
 }

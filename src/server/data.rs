@@ -15,7 +15,7 @@ use salvo::{
 };
 use vllm_gateway_directory::Directory;
 use vllm_gateway_sdk::{
-    Answer, Api, Error, Exchange, Facts, Head, Incoming, Outcome, Reply, Route, Services,
+    Answer, Api, DurationText, Error, Exchange, Facts, Head, Incoming, Outcome, Reply, Route, Services,
 };
 
 use super::{hygiene, models};
@@ -105,7 +105,10 @@ impl DataPlane {
         let upstream =
             ex.facts().target().and_then(|target| runtime.upstreams.get(&target.upstream)).cloned();
         match upstream {
-            Some(upstream) => dispatch(ex, &upstream).await,
+            Some(upstream) => {
+                let heartbeat = runtime.config.server.heartbeat.map(DurationText::get);
+                dispatch(ex, &upstream, heartbeat).await
+            }
             None => {
                 tracing::error!(pipeline = &*pipeline.name, "no filter said where the request goes");
                 Answered::Reply(ex.refuse(&Error::internal()))

@@ -56,9 +56,13 @@ pub(crate) async fn serve(
     tls: Option<&TlsOptions>,
     base: &Path,
     most: usize,
+    write_timeout: Duration,
 ) -> anyhow::Result<Serving> {
+    if let Err(error) = expect_signs_of_life(&bound.socket, write_timeout) {
+        tracing::warn!(%error, "clients that vanish without a word are found by deadlines only");
+    }
     let Some(tls) = tls else {
-        return Ok(run(bound.try_bind().await?, service, most));
+        return Ok(run(bound.try_bind().await?, service, most, write_timeout));
     };
     let read = |path: &Path| {
         let path = base.join(path);
@@ -67,14 +71,38 @@ pub(crate) async fn serve(
     let config = RustlsConfig::new(Keycert::new().cert(read(&tls.cert)?).key(read(&tls.key)?));
     // Built once more here, because the listener would only log what is wrong with it.
     let _: rustls::ServerConfig = config.clone().try_into()?;
-    Ok(run(RustlsListener::new(config, bound).try_bind().await?, service, most))
+    Ok(run(RustlsListener::new(config, bound).try_bind().await?, service, most, write_timeout))
 }
 
-fn run<A: Acceptor + Send + 'static>(acceptor: A, service: Service, most: usize) -> Serving {
+/// Has the system watch over the connections of this port: one whose other end has vanished shows no sign of life, and
+/// without being asked for one it would not be missed while there is nothing to send. Inherited by accepted sockets.
+#[cfg(target_os = "linux")]
+fn expect_signs_of_life(socket: &TcpListener, patience: Duration) -> io::Result<()> {
+    use rustix::net::sockopt;
+    // The system counts these in seconds, of which it takes no more.
+    const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(32_767));
+    let asks_after = patience.clamp(BOUNDS.0, BOUNDS.1);
+    sockopt::set_tcp_user_timeout(socket, u32::try_from(patience.as_millis()).unwrap_or(u32::MAX))?;
+    sockopt::set_tcp_keepidle(socket, asks_after)?;
+    sockopt::set_tcp_keepintvl(socket, asks_after.min(Duration::from_secs(5)))?;
+    Ok(sockopt::set_socket_keepalive(socket, true)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn expect_signs_of_life(_: &TcpListener, _: Duration) -> io::Result<()> {
+    Err(io::Error::other("not known how to on this system"))
+}
+
+fn run<A: Acceptor + Send + 'static>(
+    acceptor: A,
+    service: Service,
+    most: usize,
+    write_timeout: Duration,
+) -> Serving {
     let fuse = FuseConfig::disabled()
         .with_tls_handshake_timeout(Duration::from_secs(10))
         .with_http1_header_timeout(Duration::from_secs(15))
-        .with_write_stall_timeout(Duration::from_secs(30))
+        .with_write_stall_timeout(write_timeout)
         .with_request_body_timeout(Duration::from_secs(20));
     let mut server = Server::new(acceptor).fuse_config(fuse).max_connections(most);
     server.http1_mut().max_buf_size(64 * 1024).max_headers(64).half_close(false);
@@ -85,4 +113,26 @@ fn run<A: Acceptor + Send + 'static>(acceptor: A, service: Service, most: usize)
         }
     });
     Serving { handle, task }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rustix::net::sockopt;
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_system_watches_over_every_accepted_connection() {
+        let bound = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        expect_signs_of_life(&bound.socket, Duration::from_secs(7)).unwrap();
+        let _client = TcpStream::connect(bound.address).await.unwrap();
+        let (accepted, _) = bound.socket.accept().await.unwrap();
+        assert_eq!(sockopt::tcp_user_timeout(&accepted).unwrap(), 7000);
+        assert_eq!(sockopt::tcp_keepidle(&accepted).unwrap(), Duration::from_secs(7));
+        assert_eq!(sockopt::tcp_keepintvl(&accepted).unwrap(), Duration::from_secs(5));
+        assert!(sockopt::socket_keepalive(&accepted).unwrap());
+    }
 }

@@ -6,9 +6,10 @@ use vllm_gateway_simulator::Speed;
 
 use crate::support::{MODEL, Setup, at};
 
-async fn run(script: &str) {
+async fn run(script: &str, server: &str) {
     let tick = std::time::Duration::from_millis(2);
-    let stage = Setup::vllm(at(Speed { ttft: tick, itl: tick, jitter: 0.0 })).start().await;
+    let vllm = at(Speed { ttft: tick, itl: tick, jitter: 0.0 });
+    let stage = Setup { vllm, server: server.into(), ..Setup::default() }.start().await;
     let packages = std::env::var("TEST_PYTHONPATH")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/.test-tools/python").into());
     let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
@@ -29,10 +30,17 @@ async fn run(script: &str) {
 
 #[tokio::test]
 async fn the_openai_client_finds_what_it_expects() {
-    run("openai_client.py").await;
+    run("openai_client.py", "").await;
 }
 
 #[tokio::test]
 async fn the_anthropic_client_finds_what_it_expects() {
-    run("anthropic_client.py").await;
+    run("anthropic_client.py", "").await;
+}
+
+/// A comment between any two events, and more of them before the first.
+#[tokio::test]
+async fn the_clients_take_no_notice_of_comments() {
+    run("openai_client.py", "heartbeat = \"1ms\"").await;
+    run("anthropic_client.py", "heartbeat = \"1ms\"").await;
 }

@@ -118,8 +118,11 @@ async fn handle(gateway: &Gateway, mut ex: Exchange, stays: Stays, called: &Noti
     }
     let length = upstream.length;
     // Short enough for a test that waits for it, long enough for all others on a busy machine.
-    let deadlines =
-        Deadlines { gap: Duration::from_millis(200), total: Instant::now() + Duration::from_secs(30) };
+    let deadlines = Deadlines {
+        gap: Duration::from_millis(200),
+        total: Instant::now() + Duration::from_secs(30),
+        heartbeat: None,
+    };
     let left = length.map(|length| length as u64);
     Answered::Body(head, Box::new(ResponseBody::new(ex, upstream.body(), reader, left, deadlines)), length)
 }

@@ -21,6 +21,12 @@ pub struct ServerOptions {
     pub max_body_size: SizeText,
     /// How long a client may take to send its whole request body; then it is answered with 408.
     pub body_timeout: DurationText,
+    /// How long a client may take nothing of an answer that waits for it, or show no sign of life at all; then its
+    /// connection is cut off and its request ends. A change needs a restart.
+    pub write_timeout: DurationText,
+    /// After which silence a stream carries a comment (`: heartbeat`), which clients skip: it keeps proxies in between
+    /// from giving up, and finds clients that have vanished. Without it there are none.
+    pub heartbeat: Option<DurationText>,
     /// How much memory all request bodies together may take; beyond it new requests are answered with 503.
     /// A change needs a restart.
     pub body_memory: SizeText,
@@ -47,6 +53,8 @@ impl Default for ServerOptions {
             max_connections: 16_384,
             shutdown_grace: DurationText::seconds(30),
             trusted_proxies: Vec::new(),
+            write_timeout: DurationText::seconds(30),
+            heartbeat: None,
             cors: None,
         }
     }

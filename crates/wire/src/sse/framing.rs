@@ -74,6 +74,11 @@ impl Framing {
         }
     }
 
+    /// Whether all that came belongs to events that have ended.
+    pub(super) fn is_between(&self) -> bool {
+        self.state == State::Start
+    }
+
     fn ended(&mut self, at: usize) -> usize {
         self.state = State::Start;
         at

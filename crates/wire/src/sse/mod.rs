@@ -184,6 +184,11 @@ impl StreamReader {
         self.terminator
     }
 
+    /// Whether the client stands between two events: none has gone out in part.
+    pub fn is_between_events(&self) -> bool {
+        if self.plan.hide == Hide::Nothing { self.framing.is_between() } else { !self.oversized }
+    }
+
     /// Whether vLLM sent an error event.
     pub fn saw_error(&self) -> bool {
         self.error
