@@ -80,6 +80,9 @@ async fn crash_loop(store: &str, site: &Site, kills: u32) {
         assert!(!site.path("data/quarantine.jsonl").exists(), "nothing is wrong with any record");
         assert!(total.outcomes["interrupted"] > 0, "nothing was running at any kill: {total:?}");
         gateway.kill();
+        if long() {
+            eprintln!("{store}: lap {lap} after {:.0?}: {tally:?}", begun.elapsed());
+        }
     }
     eprintln!(
         "{store}: {kills} kills in {:.0?}, {} scrapes added up, slowest restart {slowest:.0?}\n{total:#?}",

@@ -7,6 +7,7 @@
 mod clients;
 mod crash_loop;
 mod disk;
+mod judge;
 mod ledgers;
 mod mongo;
 mod outages;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::task::JoinSet;
 use vllm_gateway_simulator::{Fault, Rule};
@@ -21,6 +21,12 @@ use crate::{
 const IN_TIME: Duration = Duration::from_secs(15);
 /// A store that does not answer is waited for, 10 s at most, and 5 s when it is to be closed.
 const WITHOUT_STORE: Duration = Duration::from_secs(22);
+
+/// Clients and the simulated vLLM are in one process: more files than a shell allows by default.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}
 
 /// Streams, each of which is read until it ends.
 fn open_streams(gateway: &Gateway, key: &str, count: usize) -> JoinSet<Asked> {
@@ -55,6 +61,7 @@ fn open_streams(gateway: &Gateway, key: &str, count: usize) -> JoinSet<Asked> {
 async fn sigterm_with_a_thousand_open_streams_ends_each_and_keeps_every_record() {
     const STREAMS: usize = 1_000;
     const SILENT: usize = 100;
+    allow_many_files();
     let site = Site::on(vllm(100, 300).await);
     let from = Timestamp::now();
     let mut gateway = site.start().await;
