@@ -4,6 +4,7 @@
 //! one in this process.
 
 mod cli;
+mod descriptors;
 mod gateway;
 mod plugins;
 mod proxy;

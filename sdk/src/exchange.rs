@@ -342,6 +342,11 @@ impl Exchange {
         self.facts.tokens = tokens;
     }
 
+    /// How long reading the body may take.
+    pub(crate) fn body_deadline(&self) -> Duration {
+        self.limits.deadline
+    }
+
     /// Whether the gateway is cutting off what still runs.
     #[must_use]
     pub fn is_cut(&self) -> bool {

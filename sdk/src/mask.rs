@@ -8,6 +8,9 @@ const PREFIX: &str = "sk-";
 /// What stands behind `sk-live-`: hexadecimal digits in groups of these lengths.
 const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
 
+/// So many hexadecimal digits in a row are a key without its dashes, or an admin token as the gateway makes it.
+const RUN: usize = 32;
+
 /// So near to its beginning a key has digits.
 const NEAR: usize = 64;
 
@@ -22,15 +25,18 @@ pub(crate) fn masked(text: &str, limit: usize) -> Cow<'_, str> {
 ///
 /// A UUID looks the same, so this is for text in which nobody needs one: see `docs/security.md`.
 pub(crate) fn masked_wholly(text: &str, limit: usize) -> Cow<'_, str> {
-    mask(text, limit, |bytes, at| key_at(bytes, at).or_else(|| digits_at(bytes, at)))
+    mask(text, limit, |bytes, at| {
+        key_at(bytes, at).or_else(|| digits_at(bytes, at)).or_else(|| run_at(bytes, at))
+    })
 }
 
 /// What is masked, and what is written in its place.
 type Found = (Range<usize>, &'static str);
 
 fn mask(text: &str, limit: usize, found: impl Fn(&[u8], usize) -> Option<Found>) -> Cow<'_, str> {
-    // Whatever looks like a key has a dash in it. Most texts have nothing to mask, and are not copied.
-    let suspicious = text.contains('-') && (0..text.len()).any(|at| found(text.as_bytes(), at).is_some());
+    // Whatever looks like a key has a dash in it, or is long. Most texts have nothing to mask, and are not copied.
+    let suspicious = (text.contains('-') || text.len() >= RUN)
+        && (0..text.len()).any(|at| found(text.as_bytes(), at).is_some());
     if !suspicious && text.len() <= limit && text.bytes().all(|b| matches!(b, b' '..=b'~')) {
         return Cow::Borrowed(text);
     }
@@ -82,6 +88,15 @@ fn digits_at(bytes: &[u8], at: usize) -> Option<Found> {
     Some((at..end, "***"))
 }
 
+/// Whether a long row of hexadecimal digits begins at this place.
+fn run_at(bytes: &[u8], at: usize) -> Option<Found> {
+    if at > 0 && bytes[at - 1].is_ascii_hexdigit() {
+        return None;
+    }
+    let length = bytes.get(at..)?.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+    (length >= RUN).then_some((at..at + length, "***"))
+}
+
 fn push_printable(out: &mut String, text: &str) {
     for c in text.chars() {
         if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
@@ -124,6 +139,15 @@ mod tests {
         {
             assert_eq!(masked_wholly(other, 100), other);
         }
+    }
+
+    #[test]
+    fn an_admin_token_and_the_digits_of_a_key_without_dashes_are_masked() {
+        let token = "0123456789abcdef".repeat(4);
+        assert_eq!(masked_wholly(&token, 100), "***");
+        assert_eq!(masked_wholly(&format!("/x/{token}/y-{}", &token[..32]), 100), "/x/***/y-***");
+        assert_eq!(masked_wholly(&token[..31], 100), &token[..31]);
+        assert_eq!(masked(&token, 100), token, "a request id often has 32 digits");
     }
 
     #[test]

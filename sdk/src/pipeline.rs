@@ -10,6 +10,9 @@ use futures_util::FutureExt;
 
 use crate::{Error, Exchange, Filter, Flow, Outcome, Reply};
 
+/// How long the filters of one request may take together, apart from the body for which they may wait.
+const BUDGET: Duration = Duration::from_secs(30);
+
 /// The ordered filters that some routes go through.
 pub struct Pipeline {
     /// Its name in `gateway.toml`.
@@ -38,25 +41,36 @@ pub trait Meter: Send + Sync {
 impl Pipeline {
     /// Runs the request side. An answer means that no upstream is to be called.
     ///
-    /// A filter that panics fails closed: the request is answered with 500 and goes no further.
+    /// A filter that panics, or does not come to an end, fails closed: the request is answered with 500 and goes no
+    /// further.
     pub async fn request(&self, ex: &mut Exchange) -> Option<Reply> {
-        match AssertUnwindSafe(self.steps(ex)).catch_unwind().await {
-            Ok(Ok(None)) => None,
-            Ok(Ok(Some(reply))) => Some(ex.reply(reply, Outcome::Replied)),
-            Ok(Err(error)) => Some(ex.refuse(&error)),
-            Err(_panic) => {
-                tracing::error!(
-                    request_id = ex.facts().request_id(),
-                    pipeline = &*self.name,
-                    "a filter panicked"
-                );
-                Some(ex.refuse(&Error::internal()))
-            }
-        }
+        let budget = ex.body_deadline() + BUDGET;
+        self.request_within(budget, ex).await
     }
 
-    async fn steps(&self, ex: &mut Exchange) -> Result<Option<Reply>, Error> {
+    async fn request_within(&self, budget: Duration, ex: &mut Exchange) -> Option<Reply> {
+        let mut at = None;
+        let run = AssertUnwindSafe(self.steps(ex, &mut at)).catch_unwind();
+        let ended = tokio::time::timeout(budget, run).await;
+        let fault = match ended {
+            Ok(Ok(Ok(None))) => return None,
+            Ok(Ok(Ok(Some(reply)))) => return Some(ex.reply(reply, Outcome::Replied)),
+            Ok(Ok(Err(error))) => return Some(ex.refuse(&error)),
+            Ok(Err(_panic)) => "a filter panicked",
+            Err(_elapsed) => "a filter did not come to an end",
+        };
+        tracing::error!(request_id = ex.facts().request_id(), pipeline = &*self.name, filter = at, "{fault}");
+        Some(ex.refuse(&Error::internal()))
+    }
+
+    /// Runs the filters; `at` names the one that runs.
+    async fn steps<'a>(
+        &'a self,
+        ex: &mut Exchange,
+        at: &mut Option<&'a str>,
+    ) -> Result<Option<Reply>, Error> {
         for step in &self.steps {
+            *at = Some(&step.name);
             match step.run(ex).await? {
                 Flow::Continue => {}
                 Flow::Watch(watcher) => ex.watch(watcher),
@@ -83,5 +97,45 @@ struct Timing<'a> {
 impl Drop for Timing<'_> {
     fn drop(&mut self) {
         self.meter.took(self.begun.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use async_trait::async_trait;
+    use http_body_util::{BodyExt, Empty};
+
+    use super::*;
+    use crate::{BodyLimits, Incoming, Route};
+
+    /// Waits for what never comes.
+    struct Stuck;
+
+    #[async_trait]
+    impl Filter for Stuck {
+        async fn on_request(&self, _: &mut Exchange) -> Result<Flow, Error> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_filter_that_does_not_come_to_an_end_fails_closed() {
+        let head = http::Request::post("/v1/chat/completions").body(()).unwrap().into_parts().0;
+        let mut ex = Exchange::new(Incoming {
+            head,
+            body: Empty::new().map_err(|never| match never {}).boxed_unsync(),
+            limits: Arc::new(BodyLimits::new(1, Duration::from_secs(1), 1)),
+            route: Route::of_path("/v1/chat/completions").unwrap(),
+            pipeline: None,
+            client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            request_id: "stuck".into(),
+        });
+        let step = Step { name: "stuck".into(), filter: Arc::new(Stuck), meter: None };
+        let pipeline = Pipeline { name: "default".into(), steps: vec![step] };
+        let reply = pipeline.request_within(Duration::from_millis(10), &mut ex).await;
+        assert_eq!(reply.unwrap().head.status, 500);
     }
 }

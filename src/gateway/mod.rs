@@ -4,6 +4,7 @@ mod current;
 mod drain;
 mod keys;
 mod life;
+mod limits;
 mod reload;
 mod runtime;
 mod start;

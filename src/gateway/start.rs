@@ -17,7 +17,7 @@ use vllm_gateway_journal::{RecordWriter, WriterOptions};
 use vllm_gateway_sdk::{SecretRef, Services};
 use vllm_gateway_store::{SqliteLock, Store};
 
-use super::{Current, Drain, Gateway, Reloader, Runtime, keys::open_directory, life::Parts};
+use super::{Current, Drain, Gateway, Reloader, Runtime, keys::open_directory, life::Parts, limits};
 use crate::server::{Bound, DataPlane, GatewayControl, bind, serve};
 
 /// Why the gateway did not start.
@@ -73,10 +73,17 @@ impl Gateway {
         let (data_address, admin_address) = (data.address, admin.address);
         let admin_service = vllm_gateway_admin::service(Arc::new(state));
         let write_timeout = server.write_timeout.get();
-        let admin = serve(admin, admin_service, admin_options.tls.as_ref(), base, 256, write_timeout).await?;
-        let data_service = data_service(plane, server);
-        let most = server.max_connections;
-        let data = serve(data, data_service, server.tls.as_ref(), base, most, write_timeout).await?;
+        let tls = admin_options.tls.as_ref();
+        let admin = serve(admin, admin_service, tls, base, limits::admin(), write_timeout).await?;
+        let data = serve(
+            data,
+            data_service(plane, server),
+            server.tls.as_ref(),
+            base,
+            limits::data(server),
+            write_timeout,
+        )
+        .await?;
 
         let grace = server.shutdown_grace.get();
         let parts = Parts { current, store, directory, writer, reloader, drain, data, admin, grace, lock };

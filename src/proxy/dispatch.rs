@@ -16,6 +16,7 @@ use super::{
     plan::Plan,
 };
 use crate::{
+    descriptors,
     telemetry::metrics,
     upstream::{Endpoint, Lease, Upstream},
 };
@@ -65,8 +66,8 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
     let deadline = Instant::now() + upstream.first_byte_timeout;
     let mut refused = false;
     for endpoint in upstream.candidates() {
+        let lease = endpoint.lease().ok_or_else(overloaded)?;
         ex.attempt(&endpoint.url);
-        let lease = endpoint.lease();
         let request = request(ex, upstream, endpoint, &plan)?;
         let answer = tokio::time::timeout_at(deadline.into(), upstream.client.execute(request)).await;
         match answer {
@@ -77,6 +78,8 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
                 let endpoint = Arc::clone(endpoint);
                 return Ok(Taken { response, endpoint, lease, hide: plan.hide, choices: plan.choices });
             }
+            // Nothing is known of the endpoint: it is this process that has no descriptor for the connection.
+            Ok(Err(error)) if lacks_descriptors(&error) => return Err(overloaded()),
             Ok(Err(error)) if error.is_connect() => {
                 // Nothing was sent, so nothing can have been generated: the next one may have it.
                 tracing::warn!(
@@ -168,6 +171,16 @@ fn respond(
 
 fn is_event_stream(kind: &HeaderValue) -> bool {
     kind.as_bytes().get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+}
+
+fn overloaded() -> Error {
+    Error::unavailable("overloaded", "the gateway has as many connections as it may: try again in a moment")
+}
+
+fn lacks_descriptors(error: &reqwest::Error) -> bool {
+    std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source())
+        .filter_map(|e| e.downcast_ref::<std::io::Error>())
+        .any(descriptors::are_used_up)
 }
 
 /// The innermost cause: the outer ones only say that a request failed.

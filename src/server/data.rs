@@ -7,7 +7,11 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{CONNECTION, CONTENT_TYPE},
+    request::Parts,
+};
 use http_body_util::BodyExt;
 use salvo::{
     Depot, FlowCtrl, Handler, Request, Response, async_trait,
@@ -66,19 +70,29 @@ impl DataPlane {
     async fn answer(&self, head: Parts, body: ReqBody, peer: IpAddr, request_id: String) -> Answered {
         let runtime = self.current.load();
         let client_ip = runtime.client_ip(peer, &head.headers);
-        if head.method == Method::GET {
+        let sound = hygiene::check(&head);
+        let is_sound = sound.is_ok();
+        if is_sound && head.method == Method::GET {
             match head.uri.path() {
                 "/health" => return Answered::Reply(Reply::json(StatusCode::OK, r#"{"status":"ok"}"#)),
                 "/ready" => return Answered::Reply(self.ready()),
                 _ => {}
             }
         }
-        let placed = if self.drain.has_begun() { Err(draining()) } else { place(&runtime, &head) };
+        let placed = match sound {
+            _ if self.drain.has_begun() => Err(draining()),
+            Ok(()) => place(&runtime, &head),
+            Err(error) => Err(error),
+        };
         let (route, pipeline) = match placed {
             Ok(placed) => placed,
             Err(error) => {
-                let reply = self.refuse_before_pipeline(&runtime, &head, client_ip, request_id, &error);
+                let mut reply = self.refuse_before_pipeline(&runtime, &head, client_ip, request_id, &error);
                 metrics().refused(reply.head.status.as_u16());
+                if !is_sound {
+                    // Whoever is in front of the gateway may see its end elsewhere: nothing behind it is read.
+                    reply.head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 return Answered::Reply(reply);
             }
         };
@@ -125,6 +139,12 @@ impl DataPlane {
                 "the apps are not known: the store was never read, or too long ago ([store] max_staleness)";
             return Error::unavailable("not_ready", message).reply(Api::OpenAi);
         }
+        // Whoever cannot be recorded is refused. The ticket gives its room back when it is dropped.
+        if self.current.load().keeps_records
+            && let Err(full) = self.services.records.ticket()
+        {
+            return full.reply(Api::OpenAi);
+        }
         Reply::json(StatusCode::OK, r#"{"status":"ready"}"#)
     }
 
@@ -157,7 +177,6 @@ fn place<'a>(
     runtime: &'a Runtime,
     head: &Parts,
 ) -> Result<(&'static Route, &'a Arc<vllm_gateway_sdk::Pipeline>), Error> {
-    hygiene::check(head)?;
     let route = Route::of_path(head.uri.path()).ok_or_else(Error::not_found)?;
     let pipeline = runtime.pipeline_of(route).ok_or_else(Error::not_found)?;
     if !route.takes(&head.method) {
@@ -172,18 +191,21 @@ fn draining() -> Error {
 
 fn head_of(req: &mut Request) -> Parts {
     let mut head = http::Request::new(()).into_parts().0;
+    head.version = req.version();
     head.method = std::mem::take(req.method_mut());
     head.uri = std::mem::take(req.uri_mut());
     head.headers = std::mem::take(req.headers_mut());
     head
 }
 
-/// The client's own id, if it is a sane one; else a new one.
+/// The client's own id, if it is a sane one; else a new one. A key that somebody put there by mistake is none: ids go to
+/// vLLM, into logs, and back.
 fn request_id(headers: &HeaderMap) -> String {
     let mut given = headers.get_all("x-request-id").iter();
     let sane = |id: &&str| {
         (1..=128).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
+            && !id.as_bytes().windows(8).any(|part| part.eq_ignore_ascii_case(b"sk-live-"))
     };
     match (given.next().and_then(|id| id.to_str().ok()).filter(sane), given.next()) {
         (Some(id), None) => id.to_owned(),

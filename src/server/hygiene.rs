@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::{
-    HeaderMap, HeaderValue, Method, Uri,
+    HeaderMap, HeaderValue, Method, Uri, Version,
     header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, TRANSFER_ENCODING},
     request::Parts,
 };
@@ -18,7 +18,7 @@ pub(super) fn check(head: &Parts) -> Result<(), Error> {
         return Err(Error::method_not_allowed("GET, POST"));
     }
     check_path(&head.uri)?;
-    check_headers(&head.headers)
+    check_headers(&head.headers, head.version)
 }
 
 fn check_path(uri: &Uri) -> Result<(), Error> {
@@ -54,7 +54,7 @@ fn slashes_decoded(path: &str) -> Cow<'_, str> {
     }
 }
 
-fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
+fn check_headers(headers: &HeaderMap, version: Version) -> Result<(), Error> {
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if size > MAX_HEADERS {
         let message = "the headers are larger than 32 KiB together";
@@ -69,7 +69,9 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
     }
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next().map(HeaderValue::as_bytes);
-    if hosts.next().is_some() || !host.is_some_and(is_host) {
+    // Probes of load balancers speak HTTP/1.0, which needs none.
+    let is_missed = version > Version::HTTP_10;
+    if hosts.next().is_some() || !host.map_or(!is_missed, is_host) {
         return Err(Error::invalid("exactly one valid Host header is needed"));
     }
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();

@@ -7,7 +7,6 @@ use salvo::{
     conn::{
         Acceptor,
         rustls::{Keycert, RustlsConfig, RustlsListener},
-        tcp::TcpAcceptor,
     },
     fuse::FuseConfig,
     server::{Server, ServerHandle},
@@ -17,6 +16,11 @@ use tokio::{
     task::JoinHandle,
 };
 use vllm_gateway_config::TlsOptions;
+
+use super::door::{Crowd, Door, Limits};
+
+/// The most bytes of a request's line and headers. Where it says something of its own, `hygiene` is stricter.
+const MAX_HEAD: usize = 48 * 1024;
 
 /// A port that is open and not served yet.
 pub(crate) struct Bound {
@@ -41,11 +45,18 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<Bound> {
     Ok(Bound { address: socket.local_addr()?, socket })
 }
 
-impl Listener for Bound {
-    type Acceptor = TcpAcceptor;
+/// A port with a door.
+struct Entrance {
+    bound: Bound,
+    limits: Limits,
+    tls: bool,
+}
 
-    async fn try_bind(self) -> salvo::Result<TcpAcceptor> {
-        Ok(self.socket.try_into()?)
+impl Listener for Entrance {
+    type Acceptor = Door;
+
+    async fn try_bind(self) -> salvo::Result<Door> {
+        Ok(Door::new(self.bound.socket, Crowd::new(self.limits), self.tls)?)
     }
 }
 
@@ -55,14 +66,15 @@ pub(crate) async fn serve(
     service: Service,
     tls: Option<&TlsOptions>,
     base: &Path,
-    most: usize,
+    limits: Limits,
     write_timeout: Duration,
 ) -> anyhow::Result<Serving> {
     if let Err(error) = expect_signs_of_life(&bound.socket, write_timeout) {
         tracing::warn!(%error, "clients that vanish without a word are found by deadlines only");
     }
+    let entrance = Entrance { bound, limits, tls: tls.is_some() };
     let Some(tls) = tls else {
-        return Ok(run(bound.try_bind().await?, service, most, write_timeout));
+        return Ok(run(entrance.try_bind().await?, service, write_timeout));
     };
     let read = |path: &Path| {
         let path = base.join(path);
@@ -71,7 +83,7 @@ pub(crate) async fn serve(
     let config = RustlsConfig::new(Keycert::new().cert(read(&tls.cert)?).key(read(&tls.key)?));
     // Built once more here, because the listener would only log what is wrong with it.
     let _: rustls::ServerConfig = config.clone().try_into()?;
-    Ok(run(RustlsListener::new(config, bound).try_bind().await?, service, most, write_timeout))
+    Ok(run(RustlsListener::new(config, entrance).try_bind().await?, service, write_timeout))
 }
 
 /// Has the system watch over the connections of this port: one whose other end has vanished shows no sign of life, and
@@ -93,19 +105,15 @@ fn expect_signs_of_life(_: &TcpListener, _: Duration) -> io::Result<()> {
     Err(io::Error::other("not known how to on this system"))
 }
 
-fn run<A: Acceptor + Send + 'static>(
-    acceptor: A,
-    service: Service,
-    most: usize,
-    write_timeout: Duration,
-) -> Serving {
+fn run<A: Acceptor + Send + 'static>(acceptor: A, service: Service, write_timeout: Duration) -> Serving {
     let fuse = FuseConfig::disabled()
         .with_tls_handshake_timeout(Duration::from_secs(10))
         .with_http1_header_timeout(Duration::from_secs(15))
         .with_write_stall_timeout(write_timeout)
         .with_request_body_timeout(Duration::from_secs(20));
-    let mut server = Server::new(acceptor).fuse_config(fuse).max_connections(most);
-    server.http1_mut().max_buf_size(64 * 1024).max_headers(64).half_close(false);
+    // How many may be connected is the door's to say: the server would leave the others waiting without a word.
+    let mut server = Server::new(acceptor).fuse_config(fuse);
+    server.http1_mut().max_buf_size(64 * 1024).max_header_size(MAX_HEAD).max_headers(64).half_close(false);
     let handle = server.handle();
     let task = tokio::spawn(async move {
         if let Err(error) = server.try_serve(service).await {

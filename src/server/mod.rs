@@ -2,6 +2,7 @@
 
 mod control;
 mod data;
+mod door;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod hygiene;
@@ -10,6 +11,7 @@ mod models;
 
 pub(crate) use control::GatewayControl;
 pub(crate) use data::DataPlane;
+pub(crate) use door::Limits;
 pub(crate) use listener::{Bound, Serving, bind, serve};
 
 use salvo::cors::{AllowOrigin, CallNext, Cors, CorsHandler};

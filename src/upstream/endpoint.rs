@@ -11,6 +11,8 @@ use std::{
 use reqwest::Url;
 use vllm_gateway_sdk::{Fingerprint, Route, routes};
 
+use crate::descriptors::Descriptor;
+
 /// One vLLM server.
 pub(crate) struct Endpoint {
     /// Its base URL, as in `gateway.toml`.
@@ -67,18 +69,22 @@ impl Endpoint {
         self.fingerprint.forget();
     }
 
-    /// Takes a slot for one request.
-    pub(crate) fn lease(self: &Arc<Self>) -> Lease {
+    /// Takes a slot for one request; none while the process has no descriptor to spare for its connection.
+    pub(crate) fn lease(self: &Arc<Self>) -> Option<Lease> {
+        let descriptor = Descriptor::for_upstream()?;
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Lease(Arc::clone(self))
+        Some(Lease { endpoint: Arc::clone(self), _descriptor: descriptor })
     }
 }
 
 /// A slot of an endpoint, given back when dropped.
-pub(crate) struct Lease(Arc<Endpoint>);
+pub(crate) struct Lease {
+    endpoint: Arc<Endpoint>,
+    _descriptor: Descriptor,
+}
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -121,6 +121,11 @@ impl Stage {
         format!("http://{}{path}", self.gateway.data_address())
     }
 
+    /// The admin token.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("gateway.toml")
     }
@@ -137,7 +142,7 @@ impl Stage {
 
     pub(crate) fn admin(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
         let url = format!("http://{}{path}", self.gateway.admin_address());
-        self.client.request(method, url).bearer_auth(&self.token).header("content-type", "application/json")
+        self.client.request(method, url).bearer_auth(self.token()).header("content-type", "application/json")
     }
 
     pub(crate) async fn admin_get(&self, path: &str) -> Value {

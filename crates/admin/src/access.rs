@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use salvo::http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use salvo::http::header::{CONNECTION, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use salvo::http::{Method, StatusCode};
 use salvo::routing::PathState;
 use salvo::{Depot, FlowCtrl, Handler, Request, Response, Router, async_trait};
@@ -31,7 +31,6 @@ impl Access {
     }
 
     async fn admit(&self, req: &mut Request, res: &Response) -> Result<(), Problem> {
-        hygiene::check(req)?;
         // The service has set a status already where no route takes the request. Without the token, what there is
         // and what there is not looks the same.
         match res.status_code {
@@ -66,8 +65,18 @@ impl Access {
 impl Handler for Access {
     async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
         let start = Instant::now();
-        if let Err(problem) = self.admit(req, res).await {
+        let sound = hygiene::check(req);
+        let is_sound = sound.is_ok();
+        let admitted = match sound {
+            Ok(()) => self.admit(req, res).await,
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = admitted {
             res.render(problem);
+            if !is_sound {
+                // Whoever is in front may see the end of such a request elsewhere: nothing behind it is read.
+                res.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             ctrl.skip_rest();
         } else if AssertUnwindSafe(ctrl.call_next(req, depot, res)).catch_unwind().await.is_err() {
             tracing::error!("an admin call panicked");

@@ -9,9 +9,10 @@ use crate::problem::Problem;
 /// Checks the head of a request.
 pub(crate) fn check(req: &Request) -> Result<(), Problem> {
     path(req.uri().path())?;
-    let hosts = req.headers().get_all(HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && req.version() == Version::HTTP_11) {
-        return Err(Problem::invalid("host", "a request has exactly one `host` header"));
+    let mut hosts = req.headers().get_all(HOST).iter();
+    let is_missed = req.version() > Version::HTTP_10;
+    if !hosts.next().map_or(!is_missed, |host| is_host(host.as_bytes())) || hosts.next().is_some() {
+        return Err(Problem::invalid("host", "a request has exactly one valid `host` header"));
     }
     let mut codings = req.headers().get_all(TRANSFER_ENCODING).iter();
     let chunked = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
@@ -33,10 +34,18 @@ pub(crate) fn check(req: &Request) -> Result<(), Problem> {
     Ok(())
 }
 
+fn is_host(host: &[u8]) -> bool {
+    let may = |b: &u8| b.is_ascii_alphanumeric() || b".-_:[]".contains(b);
+    !host.is_empty() && host.iter().all(may)
+}
+
 /// The router decodes paths and passes over empty segments: a path that it could read as another is refused.
 fn path(path: &str) -> Result<(), Problem> {
     let wrong =
         |what: &str| Err(Problem::invalid("path", format!("the path holds {what}, no route here does")));
+    if !path.starts_with('/') {
+        return Err(Problem::invalid("path", "the path must begin with a slash"));
+    }
     if !path.is_ascii() {
         return wrong("characters that are not ASCII");
     }
@@ -73,6 +82,8 @@ mod tests {
             "/a\\b",
             "/é",
             "/api/",
+            "",
+            "*",
         ] {
             assert!(path(bad).is_err(), "{bad}");
         }

@@ -8,8 +8,16 @@ use serde_json::{Value as Json, json};
 use crate::{AdminOptions, Config, JournalOptions, ServerOptions, StoreOptions};
 
 /// The options of `[server]` that a running gateway cannot change; of `[admin]`, `[store]` and `[journal]` these are all.
-const FIXED: [&str; 7] =
-    ["listen", "tls", "write_timeout", "body_memory", "max_connections", "shutdown_grace", "cors"];
+const FIXED: [&str; 8] = [
+    "listen",
+    "tls",
+    "write_timeout",
+    "body_memory",
+    "max_connections",
+    "max_connections_per_client",
+    "shutdown_grace",
+    "cors",
+];
 
 /// What is different, by the names of options and tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -28,8 +28,8 @@ pub use config::{Config, PipelineConfig, Step};
 pub use diagnostic::{Diagnostic, Severity};
 pub use load::Loaded;
 pub use model::{
-    AdminOptions, Balance, CorsOptions, EndpointOptions, JournalOptions, MongodbOptions,
-    PipelineOptions, ServerOptions, SqliteOptions, StoreOptions, SyncEvery, TlsOptions, UpstreamOptions,
+    AdminOptions, Balance, CorsOptions, EndpointOptions, JournalOptions, MongodbOptions, PipelineOptions,
+    ServerOptions, SqliteOptions, StoreOptions, SyncEvery, TlsOptions, UpstreamOptions,
 };
 pub use patterns::Pattern;
 pub use picture::picture;

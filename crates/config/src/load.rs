@@ -54,7 +54,7 @@ pub(crate) fn text(name: &str, text: &str, base: &Path, services: &Services, old
             let filters =
                 if draft.sound { build(&draft, services, old, &mut report) } else { BTreeMap::new() };
             if draft.sound {
-                rules::check(&draft, &filters, &mut report);
+                rules::check(&draft, &filters, base, &mut report);
             }
             if report.has_errors() { None } else { assemble(draft, filters, base, old) }
         }
@@ -100,6 +100,7 @@ fn assemble(
         .collect::<Option<_>>()?;
     let (server, admin) = (draft.server.options?, draft.admin.options?);
     let (store, journal) = (draft.store.options?, draft.journal.options?);
-    let boot = old.map_or_else(|| Arc::new(Boot::of(&server, &admin, &store, &journal)), |old| Arc::clone(&old.boot));
+    let boot = old
+        .map_or_else(|| Arc::new(Boot::of(&server, &admin, &store, &journal)), |old| Arc::clone(&old.boot));
     Some(Config { server, admin, store, journal, pipelines, upstreams, base: base.to_owned(), filters, boot })
 }

@@ -5,8 +5,8 @@ use serde_json::{Map, Value as Json, json};
 use vllm_gateway_sdk::plugins;
 
 use crate::{
-    AdminOptions, JournalOptions, MongodbOptions, PipelineOptions, ServerOptions, SqliteOptions, StoreOptions,
-    UpstreamOptions,
+    AdminOptions, JournalOptions, MongodbOptions, PipelineOptions, ServerOptions, SqliteOptions,
+    StoreOptions, UpstreamOptions,
 };
 
 /// The JSON Schema (draft 7, which the editors' TOML plugins understand) of `gateway.toml`.

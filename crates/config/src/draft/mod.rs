@@ -16,7 +16,10 @@ use vllm_gateway_sdk::{
     decode::{Value, decode, near_miss, span_of},
 };
 
-use crate::{AdminOptions, JournalOptions, PipelineOptions, ServerOptions, StoreOptions, UpstreamOptions, report::Report};
+use crate::{
+    AdminOptions, JournalOptions, PipelineOptions, ServerOptions, StoreOptions, UpstreamOptions,
+    report::Report,
+};
 
 const SECTIONS: [&str; 7] = ["server", "admin", "store", "journal", "pipelines", "filters", "upstreams"];
 

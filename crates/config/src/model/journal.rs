@@ -24,7 +24,11 @@ pub struct JournalOptions {
 
 impl Default for JournalOptions {
     fn default() -> Self {
-        Self { path: None, max_size: SizeText::mebibytes(1024), sync_every: SyncEvery(Some(DurationText::seconds(1))) }
+        Self {
+            path: None,
+            max_size: SizeText::mebibytes(1024),
+            sync_every: SyncEvery(Some(DurationText::seconds(1))),
+        }
     }
 }
 

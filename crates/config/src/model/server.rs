@@ -1,6 +1,6 @@
 //! `[server]`: the listener that apps talk to.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,10 +30,14 @@ pub struct ServerOptions {
     /// How much memory all request bodies together may take; beyond it new requests are answered with 503.
     /// A change needs a restart.
     pub body_memory: SizeText,
-    /// How many clients may be connected at the same time. A change needs a restart.
+    /// How many clients may be connected at the same time; beyond it they are answered with 503. Where the system
+    /// allows the process fewer open files, so do they. A change needs a restart.
     #[serde(deserialize_with = "at_least_one")]
     #[schemars(range(min = 1))]
     pub max_connections: usize,
+    /// How many of them may come from one address; without it, any number. Not for a gateway behind a load balancer,
+    /// whose address all clients have. A change needs a restart.
+    pub max_connections_per_client: Option<NonZeroUsize>,
     /// How long requests that are being served may go on after SIGTERM. A change needs a restart.
     pub shutdown_grace: DurationText,
     /// Proxies in front of the gateway: from them, and from nobody else, `x-forwarded-for` is believed.
@@ -49,12 +53,13 @@ impl Default for ServerOptions {
             tls: None,
             max_body_size: SizeText::mebibytes(32),
             body_timeout: DurationText::seconds(60),
-            body_memory: SizeText::mebibytes(512),
-            max_connections: 16_384,
-            shutdown_grace: DurationText::seconds(30),
-            trusted_proxies: Vec::new(),
             write_timeout: DurationText::seconds(30),
             heartbeat: None,
+            body_memory: SizeText::mebibytes(512),
+            max_connections: 16_384,
+            max_connections_per_client: None,
+            shutdown_grace: DurationText::seconds(30),
+            trusted_proxies: Vec::new(),
             cors: None,
         }
     }

@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use vllm_gateway_sdk::plugins as linked;
 
 use super::{Row, declared, example, of_plugin, of_struct};
-use crate::{AdminOptions, JournalOptions, MongodbOptions, PipelineOptions, ServerOptions, SqliteOptions, UpstreamOptions};
+use crate::{
+    AdminOptions, JournalOptions, MongodbOptions, PipelineOptions, ServerOptions, SqliteOptions,
+    UpstreamOptions,
+};
 
 const CONFIGURATION: &str = "\
 <!-- Generated from the option structs of the code; a test compares. -->

@@ -7,14 +7,19 @@ mod routes;
 mod secrets;
 mod upstreams;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{build::BuiltFilter, draft::Draft, report::Report};
 
-/// Applies all rules.
-pub(crate) fn check(draft: &Draft<'_>, filters: &BTreeMap<String, BuiltFilter>, report: &mut Report) {
+/// Applies all rules. Relative paths are relative to `base`.
+pub(crate) fn check(
+    draft: &Draft<'_>,
+    filters: &BTreeMap<String, BuiltFilter>,
+    base: &Path,
+    report: &mut Report,
+) {
     listeners::check(draft, report);
-    secrets::check(draft, report);
+    secrets::check(draft, base, report);
     upstreams::check(draft, filters, report);
     pipelines::check(draft, report);
     routes::check(draft, report);
