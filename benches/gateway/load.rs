@@ -122,7 +122,7 @@ async fn read_answer(socket: &mut TcpStream, buffer: &mut [u8]) {
         let text = &buffer[..filled];
         let Some(head) = text.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
         let head_text = std::str::from_utf8(&text[..head]).unwrap().to_ascii_lowercase();
-        assert!(head_text.starts_with("http/1.1 200"), "{head_text}");
+        assert!(head_text.starts_with("http/1.1 200"), "{}", String::from_utf8_lossy(text));
         let length = head_text
             .split("content-length: ")
             .nth(1)

@@ -89,7 +89,7 @@ fn spelled(wanted: &LogQuery) -> String {
         ("to", to.map(|to| to.to_string())),
         ("requestId", request_id.clone()),
     ];
-    let escaped = |text: String| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let escaped = |text: String| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     let pairs = parts.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", escaped(value?))));
     pairs.collect::<Vec<_>>().join("&")
 }

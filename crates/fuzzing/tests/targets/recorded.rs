@@ -100,7 +100,8 @@ pub(super) fn configurations() -> Vec<Vec<u8>> {
 }
 
 fn headers(one: &Recording) -> String {
-    one.request.headers.iter().map(|(name, value)| format!("\n{name}: {value}")).collect()
+    let lines = one.request.headers.iter().map(|(name, value)| format!("\n{name}: {value}"));
+    lines.collect::<Vec<_>>().concat()
 }
 
 pub(super) fn heads() -> Vec<Vec<u8>> {

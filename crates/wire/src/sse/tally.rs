@@ -108,8 +108,13 @@ impl Choices {
             return None;
         }
         let Sum { prompt, completion, reasoning } = self.sum;
-        let usage =
-            Usage { prompt: Some(prompt), completion: Some(completion), total: None, cached: None, reasoning };
+        let usage = Usage {
+            prompt: Some(prompt),
+            completion: Some(completion),
+            total: None,
+            cached: None,
+            reasoning,
+        };
         Some(usage.with_total())
     }
 }
