@@ -12,12 +12,16 @@ use salvo::{
     server::{Server, ServerHandle},
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket},
     task::JoinHandle,
 };
 use vllm_gateway_config::TlsOptions;
 
-use super::door::{Crowd, Door, Limits};
+use super::{
+    door::{Crowd, Door, Limits},
+    patience::Watched,
+};
 
 /// The most bytes of a request's line and headers. Where it says something of its own, `hygiene` is stricter.
 const MAX_HEAD: usize = 48 * 1024;
@@ -105,14 +109,19 @@ fn expect_signs_of_life(_: &TcpListener, _: Duration) -> io::Result<()> {
     Err(io::Error::other("not known how to on this system"))
 }
 
-fn run<A: Acceptor + Send + 'static>(acceptor: A, service: Service, write_timeout: Duration) -> Serving {
+fn run<A>(acceptor: A, service: Service, write_timeout: Duration) -> Serving
+where
+    A: Acceptor + Send + 'static,
+    A::Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let fuse = FuseConfig::disabled()
         .with_tls_handshake_timeout(Duration::from_secs(10))
-        .with_http1_header_timeout(Duration::from_secs(15))
         .with_write_stall_timeout(write_timeout)
         .with_request_body_timeout(Duration::from_secs(20));
     // How many may be connected is the door's to say: the server would leave the others waiting without a word.
-    let mut server = Server::new(acceptor).fuse_config(fuse);
+    let mut server = Server::new(Watched(acceptor)).fuse_config(fuse);
+    // The server's own timer for heads would run between requests, too: `Watched` tells the two apart.
+    server.http1_mut().header_read_timeout(None);
     server.http1_mut().max_buf_size(64 * 1024).max_header_size(MAX_HEAD).max_headers(64).half_close(false);
     let handle = server.handle();
     let task = tokio::spawn(async move {

@@ -8,6 +8,7 @@ pub mod fuzz;
 mod hygiene;
 mod listener;
 mod models;
+mod patience;
 
 pub(crate) use control::GatewayControl;
 pub(crate) use data::DataPlane;

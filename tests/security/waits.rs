@@ -71,15 +71,29 @@ async fn heads_that_do_not_come() {
         outlast(admin, b"", None),
         outlast(data, begin, Some(b'a')),
         outlast(admin, begin, Some(b'a')),
-        // And one that has been served, then says nothing more.
-        outlast(data, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n", None),
+        // And the second head on a connection that was kept.
+        outlast(data, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\nGET /heal", Some(b't')),
+        a_connection_between_two_requests_is_kept(data),
     );
     for (what, (took, _)) in
-        [("data", all.0), ("admin", all.1), ("drip", all.2), ("admin's drip", all.3), ("idle", all.4)]
+        [("data", all.0), ("admin", all.1), ("drip", all.2), ("admin's drip", all.3), ("the second", all.4)]
     {
         in_time(what, took, 15);
     }
     assert_eq!(stage.chat(json!({})).await.status(), 200);
+}
+
+/// Load balancers and clients keep connections, and are not to find them closed when they use one again.
+async fn a_connection_between_two_requests_is_kept(address: SocketAddr) {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let mut answer = [0; 4096];
+    for pause in [Duration::ZERO, Duration::from_secs(20)] {
+        let silent = timeout(pause, socket.read(&mut answer)).await;
+        assert!(silent.is_err(), "it was closed: {silent:?}");
+        socket.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let read = socket.read(&mut answer).await.unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 200 "), "{}", answer[..read].escape_ascii());
+    }
 }
 
 async fn bodies_that_do_not_come() {

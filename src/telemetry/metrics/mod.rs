@@ -246,7 +246,14 @@ mod tests {
     use super::*;
 
     fn nothing() -> Snapshot<'static> {
-        Snapshot { accepted: 0, stored: 0, quarantined: 0, pending: 0, upstreams: Vec::new() }
+        Snapshot {
+            accepted: 0,
+            stored: 0,
+            quarantined: 0,
+            pending: 0,
+            journal: (0, 0),
+            upstreams: Vec::new(),
+        }
     }
 
     #[test]

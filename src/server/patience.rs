@@ -1,0 +1,249 @@
+//! How long a connection may be silent: briefly while it owes the rest of a head, long between two requests.
+//!
+//! The server's own timer cannot tell the two apart, and would close a client's kept connections as fast as a slow
+//! attacker's. So this looks at the bytes themselves, behind TLS, as far as is needed to see where a head ends.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use salvo::{
+    conn::{Accepted, Acceptor, Holding, tcp::TcpCoupler},
+    fuse::ArcFusePolicy,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
+
+/// How long a head may take, from the connection's beginning or from its first byte.
+const HEAD: Duration = Duration::from_secs(15);
+/// How long nothing may be asked between two requests. Load balancers keep connections for some minutes.
+const IDLE: Duration = Duration::from_hours(1);
+
+/// Accepts what another acceptor does, and watches over it.
+pub(super) struct Watched<A>(pub(super) A);
+
+impl<A> Acceptor for Watched<A>
+where
+    A: Acceptor + Send,
+    A::Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    type Coupler = TcpCoupler<Self::Stream>;
+    type Stream = Patient<A::Stream>;
+
+    fn holdings(&self) -> &[Holding] {
+        self.0.holdings()
+    }
+
+    async fn accept(
+        &mut self,
+        fuse: Option<ArcFusePolicy>,
+    ) -> io::Result<Accepted<Self::Coupler, Self::Stream>> {
+        let Accepted { stream, fuse_config, conn_ctrl, local_addr, remote_addr, http_scheme, .. } =
+            self.0.accept(fuse).await?;
+        Ok(Accepted {
+            coupler: TcpCoupler::new(),
+            stream: Patient::new(stream),
+            fuse_config,
+            conn_ctrl,
+            local_addr,
+            remote_addr,
+            http_scheme,
+        })
+    }
+}
+
+/// A connection that is watched over.
+pub(super) struct Patient<S> {
+    stream: S,
+    phase: Phase,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What the client is expected to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Send the rest of a head that began then.
+    Head { since: Instant, seen: Lines },
+    /// Wait: a request is being served. What it waits for has deadlines of its own.
+    Served,
+    /// Whatever it likes. Since when, is noted when somebody first waits for it.
+    Idle { since: Option<Instant> },
+}
+
+/// How far the lines of a head have been seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Lines {
+    /// A line that is not empty: empty ones before it are skipped.
+    any: bool,
+    /// Something in the line that is being read.
+    text: bool,
+}
+
+impl Lines {
+    /// Whether the head ends with this byte.
+    fn ends_with(&mut self, byte: u8) -> bool {
+        match byte {
+            b'\n' if self.any && !self.text => return true,
+            b'\n' => self.text = false,
+            b'\r' => {}
+            _ => *self = Self { any: true, text: true },
+        }
+        false
+    }
+}
+
+impl Phase {
+    fn head() -> Self {
+        Self::Head { since: Instant::now(), seen: Lines::default() }
+    }
+
+    /// When it must have ended.
+    fn deadline(&mut self) -> Option<Instant> {
+        match self {
+            Self::Head { since, .. } => Some(*since + HEAD),
+            Self::Served => None,
+            Self::Idle { since } => Some(*since.get_or_insert_with(Instant::now) + IDLE),
+        }
+    }
+
+    fn heard(&mut self, bytes: &[u8]) {
+        if let (Self::Idle { .. }, false) = (&self, bytes.is_empty()) {
+            *self = Self::head();
+        }
+        if let Self::Head { seen, .. } = self
+            && bytes.iter().any(|byte| seen.ends_with(*byte))
+        {
+            *self = Self::Served;
+        }
+    }
+
+    fn said(&mut self, bytes: &[u8]) {
+        // `100 Continue` is no answer yet: the body comes after it.
+        if !(*self == Self::Served && bytes.starts_with(b"HTTP/1.1 1")) {
+            *self = Self::Idle { since: None };
+        }
+    }
+}
+
+impl<S> Patient<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, phase: Phase::head(), timer: None }
+    }
+
+    /// Ready when the client has been silent for too long. The timer is moved only when it fires.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(deadline) = self.phase.deadline() else { return Poll::Pending };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+            if timer.deadline() > deadline.into() {
+                timer.as_mut().reset(deadline.into());
+            }
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline.into());
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            self.phase.heard(buffer.filled().get(before..).unwrap_or_default());
+            return Poll::Ready(read);
+        }
+        ready!(self.poll_deadline(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        self.phase.said(bytes);
+        Poll::Ready(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, pieces));
+        self.phase.said(pieces.iter().find(|piece| !piece.is_empty()).map_or(&[], |piece| piece));
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_head(phase: Phase) -> bool {
+        matches!(phase, Phase::Head { .. })
+    }
+
+    #[test]
+    fn a_head_ends_where_the_parser_says_so_however_it_is_cut() {
+        for head in [
+            &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+            b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET / HTTP/1.1\nHost: a\n\n",
+            b"GET / HTTP/1.1\r\nHost: a\n\r\n",
+        ] {
+            for cut in 0..head.len() {
+                let mut phase = Phase::head();
+                phase.heard(&head[..cut]);
+                assert!(is_head(phase), "{cut} bytes of {}", head.escape_ascii());
+                phase.heard(&head[cut..]);
+                assert_eq!(phase, Phase::Served, "{cut} bytes of {}", head.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn a_kept_connection_has_time_and_its_next_head_has_not() {
+        let mut phase = Phase::head();
+        phase.heard(b"GET / HTTP/1.1\r\n\r\n");
+        assert_eq!(phase.deadline(), None, "whoever serves it has deadlines of his own");
+        phase.said(b"HTTP/1.1 200 OK\r\n\r\n");
+        assert!(phase.deadline().is_some_and(|at| at > Instant::now() + HEAD));
+        phase.heard(b"");
+        assert!(!is_head(phase), "a read that gave nothing is no head");
+        phase.heard(b"G");
+        assert!(is_head(phase));
+        assert!(phase.deadline().is_some_and(|at| at <= Instant::now() + HEAD));
+    }
+
+    #[test]
+    fn a_body_after_100_continue_is_no_head() {
+        let mut phase = Phase::head();
+        phase.heard(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n");
+        phase.said(b"HTTP/1.1 100 Continue\r\n\r\n");
+        phase.heard(b"a slow body");
+        assert_eq!(phase, Phase::Served);
+    }
+}
