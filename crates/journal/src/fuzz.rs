@@ -150,7 +150,7 @@ impl Memory {
     }
 
     fn of_runs(mut data: &[u8]) -> Self {
-        let memory = Self::new((data.len() / 9 + 1).min(64) * 16 * CELL);
+        let memory = Self::new((data.len() / 9 + 1).min(8) * 16 * CELL);
         let mut cell = 0;
         while let Some((how, rest)) = data.split_first_chunk::<9>() {
             let [how, turn, skip, lengths @ ..] = *how;
