@@ -371,6 +371,7 @@ async fn a_vllm_that_is_stopped_or_loses_its_engine_is_heard_out() {
     assert_eq!(whole.head().await.unwrap().status, 500);
     whole.rest().await.1.unwrap();
     stage.vllm.set_engine_dead(false);
+    drop((streamed, whole));
 
     // It drains (s02): what runs goes on, what is new gets vLLM's own 500.
     let mut streamed = running("drain-stream", &stream(json!({"max_tokens": 40}))).await;
@@ -381,6 +382,7 @@ async fn a_vllm_that_is_stopped_or_loses_its_engine_is_heard_out() {
     assert!(ended.is_ok() && body.ends_with("data: [DONE]\n\n"), "{body}");
     stage.vllm.set_draining(false);
     refused.rest().await.1.unwrap();
+    drop((streamed, refused));
 
     // Its process is killed: the connection breaks, then nobody is there; later somebody is again.
     let mut streamed = running("killed-stream", &long).await;
@@ -414,7 +416,7 @@ async fn a_vllm_that_is_stopped_or_loses_its_engine_is_heard_out() {
     ] {
         assert_eq!(stage.record(id).await["outcome"], outcome, "{id}");
     }
-    drop((streamed, refused, whole, reset));
+    drop((streamed, refused, reset));
     stage.holds_only(&before).await;
 
     // SIGTERM without a grace time (s01): a proper end, with `abort` for its reason.
