@@ -207,6 +207,12 @@ impl Exchange {
     pub fn attempt(&mut self, endpoint: &Arc<str>) {
         self.facts.endpoint = Some(Arc::clone(endpoint));
         self.facts.attempts += 1;
+        let Self { watchers, facts, .. } = self;
+        for watcher in watchers.iter_mut().rev() {
+            if catch_unwind(AssertUnwindSafe(|| watcher.on_attempt(facts))).is_err() {
+                tracing::error!(request_id = facts.request_id(), "a filter panicked in on_attempt");
+            }
+        }
     }
 
     /// The upstream's head arrived, that long after it was first asked.

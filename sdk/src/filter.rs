@@ -40,6 +40,9 @@ pub trait ResponseFilter: Send {
         Ok(())
     }
 
+    /// An endpoint is about to be tried. Called for each attempt.
+    fn on_attempt(&mut self, _facts: &Facts) {}
+
     /// The head is about to go out; it may be changed.
     fn on_head(&mut self, _head: &mut Head, _facts: &Facts) {}
 

@@ -1,6 +1,6 @@
 //! `vllm-gateway run`: serves until told to stop.
 
-use std::{io::IsTerminal, path::Path};
+use std::{io::IsTerminal, path::Path, sync::atomic::Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -51,9 +51,12 @@ pub(super) async fn serve(gateway: Gateway) -> Result<(), Failure> {
             _ = interrupt.recv() => break,
         }
     }
+    let cut = gateway.cut();
     tokio::select! {
-        () = gateway.shutdown() => Ok(()),
-        _ = terminate.recv() => Err(anyhow::anyhow!("ended at once by a second signal").into()),
-        _ = interrupt.recv() => Err(anyhow::anyhow!("ended at once by a second signal").into()),
+        () = gateway.shutdown() => return Ok(()),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
+    cut.store(true, Ordering::SeqCst);
+    Err(anyhow::anyhow!("ended at once by a second signal").into())
 }

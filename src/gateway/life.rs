@@ -1,6 +1,13 @@
 //! A running gateway, and its end: refuse, wait, cut, flush, close.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     task::JoinSet,
@@ -85,6 +92,11 @@ impl Gateway {
         self.parts.reloader.reload().await.is_ok()
     }
 
+    /// What is set when nothing is waited for any longer: what runs then is `interrupted`, and not its client's doing.
+    pub(crate) fn cut(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.parts.current.load().limits.cut)
+    }
+
     /// Ends it: new requests are refused, running ones may end within `shutdown_grace`, records reach the store.
     pub async fn shutdown(mut self) {
         let Parts { current, store, directory, writer, drain, data, admin, grace, lock, .. } = self.parts;
@@ -92,7 +104,7 @@ impl Gateway {
         tracing::info!(running = drain.running(), "shutting down");
         if !drain.wait(grace).await {
             tracing::warn!(running = drain.running(), "cutting off what still runs");
-            current.load().limits.cut.store(true, std::sync::atomic::Ordering::Relaxed);
+            current.load().limits.cut.store(true, Ordering::Relaxed);
             // Streams that get another chunk end with an error event; the rest is dropped below.
             drain.wait(Duration::from_secs(1)).await;
             data.handle.stop_forceful();

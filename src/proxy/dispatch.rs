@@ -7,7 +7,9 @@ use std::{
 
 use http::{HeaderValue, Method, header::CONTENT_LENGTH};
 use reqwest::{Request, Response};
-use vllm_gateway_sdk::{AnswerReader, Deadlines, Error, Exchange, Head, Reply, RequestBody, ResponseBody};
+use vllm_gateway_sdk::{
+    AnswerReader, Deadlines, Error, Exchange, Head, Outcome, Reply, RequestBody, ResponseBody,
+};
 use vllm_gateway_wire::sse::Hide;
 
 use super::{
@@ -69,9 +71,9 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
         let lease = endpoint.lease().ok_or_else(overloaded)?;
         ex.attempt(&endpoint.url);
         let request = request(ex, upstream, endpoint, &plan)?;
-        let answer = tokio::time::timeout_at(deadline.into(), upstream.client.execute(request)).await;
+        let answer = head_by(deadline, ex, upstream.client.execute(request)).await?;
         match answer {
-            Ok(Ok(response)) => {
+            Some(Ok(response)) => {
                 endpoint.reached();
                 metrics::attempt(upstream, endpoint, response.status().as_u16());
                 usable(&response)?;
@@ -79,8 +81,8 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
                 return Ok(Taken { response, endpoint, lease, hide: plan.hide, choices: plan.choices });
             }
             // Nothing is known of the endpoint: it is this process that has no descriptor for the connection.
-            Ok(Err(error)) if lacks_descriptors(&error) => return Err(overloaded()),
-            Ok(Err(error)) if error.is_connect() => {
+            Some(Err(error)) if lacks_descriptors(&error) => return Err(overloaded()),
+            Some(Err(error)) if error.is_connect() => {
                 // Nothing was sent, so nothing can have been generated: the next one may have it.
                 tracing::warn!(
                     upstream = &*upstream.name,
@@ -92,7 +94,7 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
                 endpoint.failed();
                 refused = true;
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 tracing::warn!(
                     upstream = &*upstream.name,
                     endpoint = &*endpoint.url,
@@ -103,16 +105,41 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
                 endpoint.failed();
                 return Err(Error::upstream("the upstream closed the connection before it answered"));
             }
-            Err(_elapsed) => {
+            None => {
                 metrics::attempt(upstream, endpoint, 0);
                 return Err(Error::upstream_timeout("the upstream did not begin its answer in time"));
             }
         }
     }
-    let outcome =
-        if refused { vllm_gateway_sdk::Outcome::UpstreamError } else { vllm_gateway_sdk::Outcome::Replied };
+    let outcome = if refused { Outcome::UpstreamError } else { Outcome::Replied };
     let message = "no server for this model can be reached at the moment";
     Err(Error::unavailable("no_healthy_endpoint", message).retry_after(5).outcome(outcome))
+}
+
+/// How soon a request that waits for its head is told that the gateway cannot wait any longer.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The head, or that it did not come in time. An error if the gateway ends meanwhile: then there is still somebody to be
+/// told so. Looked for now and then, because a place to wait for that would be one that all requests share.
+async fn head_by<F: Future>(
+    deadline: Instant,
+    ex: &mut Exchange,
+    call: F,
+) -> Result<Option<F::Output>, Error> {
+    tokio::pin!(call);
+    loop {
+        let look = deadline.min(Instant::now() + LOOK);
+        match tokio::time::timeout_at(look.into(), &mut call).await {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(_elapsed) if ex.is_cut() => {
+                let error =
+                    Error::unavailable("shutting_down", "the gateway is shutting down: ask another one");
+                return Err(error.outcome(Outcome::Interrupted));
+            }
+            Err(_elapsed) if look == deadline => return Ok(None),
+            Err(_elapsed) => {}
+        }
+    }
 }
 
 /// Refuses what no client could use: an upgrade or redirect that leads nowhere here, a body that was encoded unasked.

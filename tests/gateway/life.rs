@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::json;
 use vllm_gateway_store::{LogQuery, LogStore};
 
-use crate::support::{MODEL, PIPELINE, Setup, json_of, request_id, slow, stage};
+use crate::support::{MODEL, PIPELINE, Setup, chat, json_of, request_id, slow, stage};
 
 #[tokio::test]
 async fn a_reload_swaps_the_pipeline_and_running_requests_keep_theirs() {
@@ -83,6 +83,22 @@ async fn what_outlasts_the_grace_ends_as_interrupted() {
     let (text, ()) = tokio::join!(running.text(), stage.gateway.shutdown());
     assert!(text.is_err() || !text.unwrap().contains("[DONE]"));
     assert_eq!(outcomes(&stage.folder, id).await, ["interrupted"]);
+}
+
+#[tokio::test]
+async fn a_whole_answer_that_outlasts_the_grace_is_refused_in_words() {
+    let mut setup = Setup::vllm(slow());
+    setup.server = "shutdown_grace = \"300ms\"".into();
+    let stage = setup.start().await;
+    let asked = chat(json!({"max_tokens": 5000, "ignore_eos": true}));
+    let asked = stage.post("/v1/chat/completions", &asked).header("x-request-id", "whole").send();
+    let asked = tokio::spawn(asked);
+    stage.running(1).await;
+    stage.gateway.shutdown().await;
+    let answer = asked.await.unwrap().unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(json_of(answer).await["error"]["code"], "shutting_down");
+    assert_eq!(outcomes(&stage.folder, "whole".into()).await, ["interrupted"]);
 }
 
 /// The outcomes of the records of this request, read from the store that the gateway has closed.

@@ -95,6 +95,29 @@ async fn sigterm_with_a_thousand_open_streams_ends_each_and_keeps_every_record()
     eprintln!("SIGTERM: {told} of {STREAMS} streams told, all cut after {cut:.1?}, ended after {ended:.1?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_sigterm_ends_at_once_and_blames_no_client() {
+    const STREAMS: usize = 20;
+    let site = Site::on(vllm(10, 100).await);
+    let from = Timestamp::now();
+    let mut gateway = site.start().await;
+    let key = gateway.app().await;
+    gateway.becomes_ready(200).await;
+    let reading = open_streams(&gateway, &key, STREAMS);
+    until("all have said something", || async {
+        site.vllm.ledger().iter().filter(|one| one.sent_tokens >= 2).count() == STREAMS
+    })
+    .await;
+    gateway.signal(Signal::TERM);
+    until("it drains", || async { gateway.said().contains("shutting down") }).await;
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.ended(IN_TIME).await, Some(1), "{}", gateway.said());
+    let asked = reading.join_all().await;
+    let records = site.start().await.records(from).await;
+    let tally = reconcile(&asked, &site.vllm.ledger(), &records, true);
+    assert_eq!(tally.outcomes.get("interrupted"), Some(&STREAMS), "{tally:?}");
+}
+
 async fn sigterm_without_the_store(site: &Site, mut busy: Busy) -> (Busy, Duration) {
     busy.serves(200).await;
     assert!(busy.gateway.counts().await.pending > 0);

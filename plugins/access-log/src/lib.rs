@@ -61,6 +61,10 @@ impl ResponseFilter for Entry {
         Ok(())
     }
 
+    fn on_attempt(&mut self, facts: &Facts) {
+        self.0.checkpoint(facts);
+    }
+
     fn on_head(&mut self, _head: &mut Head, facts: &Facts) {
         self.0.checkpoint(facts);
     }

@@ -28,7 +28,10 @@ async fn what_never_reaches_an_upstream_is_not_opened() {
 async fn whatever_goes_out_has_been_counted_before() {
     let gateway = reference().upstream(testkit::sse(["one", "two", "three"]).usage(5, 3));
     gateway.send(testkit::chat("Qwen3-32B").key("acme")).await;
-    let on_the_way = gateway.records_on_the_way();
+    let mut on_the_way = gateway.records_on_the_way();
+    let called = on_the_way.remove(0);
+    assert_eq!((called.attempts, called.status), (1, 499), "that it was called is kept before it is");
+    assert!(called.endpoint.is_some());
     assert!(on_the_way.windows(2).all(|pair| pair[0].response_bytes <= pair[1].response_bytes));
     assert!(on_the_way.iter().all(|record| record.status == 200 && record.attempts == 1));
     let last = on_the_way.last().expect("three chunks went out");
