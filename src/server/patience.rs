@@ -24,6 +24,10 @@ const HEAD: Duration = Duration::from_secs(15);
 /// How long nothing may be asked between two requests. Load balancers keep connections for some minutes.
 const IDLE: Duration = Duration::from_hours(1);
 
+/// The same where something came behind the head of the request before: mostly its body, and then a client that keeps its
+/// connection is to find it open; but it may be the beginning of a head, and must not stay one for an hour.
+const BEHIND: Duration = Duration::from_mins(15);
+
 /// Accepts what another acceptor does, and watches over it.
 pub(super) struct Watched<A>(pub(super) A);
 
@@ -69,10 +73,12 @@ pub(super) struct Patient<S> {
 enum Phase {
     /// Send the rest of a head that began then.
     Head { since: Instant, seen: Lines },
-    /// Wait: a request is being served. What it waits for has deadlines of its own.
-    Served,
-    /// Whatever it likes. Since when, is noted when somebody first waits for it.
-    Idle { since: Option<Instant> },
+    /// Wait: a request is being served. What it waits for has deadlines of its own. Of what came behind the head
+    /// nobody knows here whether it is a body.
+    Served { more: bool },
+    /// Whatever it likes. Since when, is noted when somebody first waits for it. `owes`: what came behind the last head
+    /// may be the beginning of the next, which then must go on soon.
+    Idle { since: Option<Instant>, owes: bool },
 }
 
 /// How far the lines of a head have been seen.
@@ -106,8 +112,10 @@ impl Phase {
     fn deadline(&mut self) -> Option<Instant> {
         match self {
             Self::Head { since, .. } => Some(*since + HEAD),
-            Self::Served => None,
-            Self::Idle { since } => Some(*since.get_or_insert_with(Instant::now) + IDLE),
+            Self::Served { .. } => None,
+            Self::Idle { since, owes } => {
+                Some(*since.get_or_insert_with(Instant::now) + if *owes { BEHIND } else { IDLE })
+            }
         }
     }
 
@@ -115,17 +123,24 @@ impl Phase {
         if let (Self::Idle { .. }, false) = (&self, bytes.is_empty()) {
             *self = Self::head();
         }
-        if let Self::Head { seen, .. } = self
-            && bytes.iter().any(|byte| seen.ends_with(*byte))
-        {
-            *self = Self::Served;
+        match self {
+            Self::Head { seen, .. } => {
+                if let Some(end) = bytes.iter().position(|byte| seen.ends_with(*byte)) {
+                    *self = Self::Served { more: end + 1 < bytes.len() };
+                }
+            }
+            Self::Served { more } => *more |= !bytes.is_empty(),
+            Self::Idle { .. } => {}
         }
     }
 
     fn said(&mut self, bytes: &[u8]) {
-        // `100 Continue` is no answer yet: the body comes after it.
-        if !(*self == Self::Served && bytes.starts_with(b"HTTP/1.1 1")) {
-            *self = Self::Idle { since: None };
+        match self {
+            // `100 Continue` is no answer yet: the body comes after it.
+            Self::Served { .. } if bytes.starts_with(b"HTTP/1.1 1") => {}
+            Self::Served { more } => *self = Self::Idle { since: None, owes: *more },
+            Self::Idle { since, .. } => *since = None,
+            Self::Head { .. } => *self = Self::Idle { since: None, owes: false },
         }
     }
 }
@@ -219,7 +234,7 @@ mod tests {
                 phase.heard(&head[..cut]);
                 assert!(is_head(phase), "{cut} bytes of {}", head.escape_ascii());
                 phase.heard(&head[cut..]);
-                assert_eq!(phase, Phase::Served, "{cut} bytes of {}", head.escape_ascii());
+                assert_eq!(phase, Phase::Served { more: false }, "{cut} bytes of {}", head.escape_ascii());
             }
         }
     }
@@ -244,6 +259,14 @@ mod tests {
         phase.heard(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n");
         phase.said(b"HTTP/1.1 100 Continue\r\n\r\n");
         phase.heard(b"a slow body");
-        assert_eq!(phase, Phase::Served);
+        assert_eq!(phase, Phase::Served { more: true });
+    }
+
+    #[test]
+    fn what_came_behind_a_head_may_be_the_next_one_and_does_not_wait_for_an_hour() {
+        let mut phase = Phase::head();
+        phase.heard(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT");
+        phase.said(b"HTTP/1.1 200 OK\r\n\r\n");
+        assert!(phase.deadline().is_some_and(|at| at <= Instant::now() + BEHIND));
     }
 }

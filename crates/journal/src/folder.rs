@@ -59,6 +59,17 @@ impl Folder {
         self.path.join(format!("{number:05}{ENDING}"))
     }
 
+    /// Writes what the file holds once more, so that all of it takes its space.
+    fn write_again(mut file: &File) -> io::Result<()> {
+        use std::io::{Read, Seek};
+        let mut bytes = vec![0; REGION];
+        file.seek(io::SeekFrom::Start(0))?;
+        file.read_exact(&mut bytes)?;
+        file.seek(io::SeekFrom::Start(0))?;
+        file.write_all(&bytes)?;
+        file.sync_all()
+    }
+
     /// Writes zeros from there to the end of the region, so that no later write can meet a full disk.
     fn fill(mut file: &File, from: u64) -> io::Result<()> {
         use std::io::Seek;
@@ -80,7 +91,8 @@ impl Disk for Folder {
         for entry in fs::read_dir(&self.path)? {
             let name = entry?.file_name();
             let number = name.to_str().and_then(|name| name.strip_suffix(ENDING)?.parse::<u16>().ok());
-            numbers.extend(number);
+            // Another spelling of a number is not a file of this journal.
+            numbers.extend(number.filter(|number| self.file(*number).file_name() == Some(&name)));
         }
         numbers.sort_unstable();
         Ok(numbers)
@@ -92,6 +104,11 @@ impl Disk for Folder {
         if length < REGION as u64 {
             tracing::warn!(file = %self.file(number).display(), length, "a file of the journal was cut off");
             Self::fill(&file, length)?;
+        }
+        // A copy that was made by a tool which saves space has holes. Writing to one on a full disk would end the
+        // process, so it is not written to before the space is there.
+        if has_holes(&file)? {
+            Self::write_again(&file)?;
         }
         Ok(Box::new(Mapped::new(&file)?))
     }
@@ -108,6 +125,21 @@ impl Disk for Folder {
 
     fn remove(&self, number: u16) -> io::Result<()> {
         fs::remove_file(self.file(number))
+    }
+}
+
+/// Whether the file takes less space than it is long.
+fn has_holes(file: &File) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        // Counted in units of 512 bytes, whatever the file system's own are.
+        Ok(file.metadata()?.blocks() * 512 < REGION as u64)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        Ok(false)
     }
 }
 

@@ -32,8 +32,9 @@ impl Area for Mapped {
         // - all access in this process goes through this function, and so is atomic: there is no data race, whatever
         //   the callers do. Other processes are kept out by the folder's lock; one that does not keep to it changes
         //   values, which checksums find, and cannot break the type;
-        // - the file's space is taken when it is made, and nobody shortens it; a disk that fails to give a page
-        //   back ends the process by a signal, which is no undefined behaviour.
+        // - the file's space is taken when it is made or opened; where it is not (a file system that compresses, or
+        //   copies on write, and is full; a file that somebody shortens; a disk that fails to give a page back) the
+        //   process ends by a signal, which is no undefined behaviour.
         #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
         unsafe {
             std::slice::from_raw_parts(self.0.as_ptr().cast::<AtomicU64>(), REGION / 8)

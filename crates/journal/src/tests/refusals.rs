@@ -186,3 +186,33 @@ fn a_file_that_was_cut_off_is_made_whole_again() {
     journal.release(begin(&journal, &record(1)));
     assert_eq!(std::fs::metadata(&file).unwrap().len(), 4 << 20);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_copy_with_holes_takes_its_space_before_it_is_written_to_and_keeps_what_it_holds() {
+    use std::os::unix::fs::{FileExt, MetadataExt};
+    let place = TempDir::new().unwrap();
+    let (folder, _held) = Folder::lock(place.path()).unwrap();
+    drop(folder.create(0).unwrap());
+    let file = place.path().join("00000.cells1");
+    let whole = std::fs::read(&file).unwrap();
+    let sparse = std::fs::File::create(&file).unwrap();
+    sparse.set_len(whole.len() as u64).unwrap();
+    sparse.write_all_at(b"something", 1 << 20).unwrap();
+    assert!(sparse.metadata().unwrap().blocks() * 512 < 4 << 20, "this file system makes no holes");
+    drop(folder.open(0).unwrap());
+    let metadata = std::fs::metadata(&file).unwrap();
+    assert!(metadata.blocks() * 512 >= 4 << 20, "{} blocks", metadata.blocks());
+    assert_eq!(&std::fs::read(&file).unwrap()[1 << 20..][..9], b"something");
+}
+
+#[test]
+fn a_file_with_another_spelling_of_a_number_is_not_the_journals() {
+    let place = TempDir::new().unwrap();
+    let (folder, _held) = Folder::lock(place.path()).unwrap();
+    drop(folder.create(0).unwrap());
+    for name in ["+0.cells1", "000000.cells1", "0.cells1", "1.cells1"] {
+        std::fs::copy(place.path().join("00000.cells1"), place.path().join(name)).unwrap();
+    }
+    assert_eq!(folder.list().unwrap(), [0]);
+}

@@ -38,8 +38,13 @@ impl Files {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(self.quarantine_path())?;
-        file.write_all(text.as_bytes())?;
-        file.sync_data()
+        let length = file.metadata()?.len();
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
+        if written.is_err() {
+            // Half a line must not stand in front of the next one.
+            file.set_len(length)?;
+        }
+        written
     }
 }
 
