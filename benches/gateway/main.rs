@@ -17,6 +17,8 @@ mod soak;
 
 use std::time::Duration;
 
+use std::net::SocketAddr;
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -48,28 +50,20 @@ fn main() {
 }
 
 async fn measure(program: &str) {
+    {
+        // As vLLM streams to people. Measured first, while no memory lies about that earlier requests have left.
+        let Stage { gateway, data, key, .. } = &Stage::start(program, &[], "100ms").await;
+        println!(
+            "memory of a stream of ten tokens a second {:>10.1} KiB",
+            open_streams(*data, gateway, key).await
+        );
+    }
     let Stage { gateway, vllm, data, key, .. } = &Stage::start(program, &[], "0s").await;
     let (vllm, data) = (*vllm, *data);
     println!("memory after start            {:>10} KiB", gateway.memory().0);
 
-    // First, while no memory lies about that earlier requests have left.
-    let idle = gateway.memory().0;
-    let open = 500;
-    let mut sockets = Vec::new();
-    for _ in 0..open {
-        let mut socket = TcpStream::connect(data).await.unwrap();
-        // The client does not read on, so the stream stays open for as long as it is measured.
-        socket.write_all(&load::request(key, &load::chat(true, 30_000))).await.unwrap();
-        let mut first = [0; 1024];
-        assert!(socket.read(&mut first).await.unwrap() > 0);
-        assert!(first.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&first));
-        sockets.push(socket);
-    }
-    println!(
-        "memory of an open stream      {:>10.1} KiB",
-        gateway.memory().0.saturating_sub(idle) as f64 / f64::from(open)
-    );
-    drop(sockets);
+    let unread = open_streams(data, gateway, key).await;
+    println!("memory of a stream that comes at full speed and is not read {unread:>10.1} KiB");
 
     for clients in [1, 16, 64] {
         let direct = load::unary(vllm, key, clients).await;
@@ -91,4 +85,21 @@ async fn measure(program: &str) {
     let events = load::streams(data, key, 64, 2_000).await;
     let spent = gateway.processor_time().saturating_sub(before).as_secs_f64();
     println!("64 streams at full speed      {:>10.0} events per CPU second", events as f64 / spent);
+}
+
+/// What an open stream takes in KiB. Its client does not read on, so it stays open for as long as it is measured.
+async fn open_streams(data: SocketAddr, gateway: &process::Process, key: &str) -> f64 {
+    let idle = gateway.memory().0;
+    // Fewer than the simulated vLLM runs at once.
+    let open = 200;
+    let mut sockets = Vec::new();
+    for _ in 0..open {
+        let mut socket = TcpStream::connect(data).await.unwrap();
+        socket.write_all(&load::request(key, &load::chat(true, 30_000))).await.unwrap();
+        let mut first = [0; 1024];
+        assert!(socket.read(&mut first).await.unwrap() > 0);
+        assert!(first.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&first));
+        sockets.push(socket);
+    }
+    gateway.memory().0.saturating_sub(idle) as f64 / f64::from(open)
 }

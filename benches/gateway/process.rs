@@ -42,6 +42,7 @@ impl Stage {
         wait_for(vllm).await;
         wait_for(data).await;
         let key = create_app(admin, folder.path()).await;
+        wait_until_ready(data).await;
         Self { gateway, _vllm: simulated, _folder: folder, vllm, data, admin, key }
     }
 }
@@ -129,6 +130,14 @@ async fn wait_for(address: SocketAddr) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("nobody listens on {address}");
+}
+
+/// Waits until the gateway knows its apps.
+async fn wait_until_ready(data: SocketAddr) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    while client.get(format!("http://{data}/ready")).send().await.unwrap().status() != 200 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 fn config(data: SocketAddr, admin: SocketAddr, vllm: SocketAddr) -> String {
