@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// Token figures of one request, as far as vLLM gave them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,16 +23,29 @@ pub struct Usage {
 impl Usage {
     /// Reads a raw usage object. `None` if it is not one or holds no token figure (speech counts seconds).
     pub fn read(raw: &[u8]) -> Option<Self> {
-        // A derived struct would be read from an array as well.
-        raw.trim_ascii_start().first().filter(|&&first| first == b'{')?;
-        let raw: Raw = serde_json::from_slice(raw).ok()?;
+        let [
+            prompt,
+            input,
+            completion,
+            output,
+            total,
+            cache_read,
+            of_prompt,
+            of_input,
+            of_completion,
+            of_output,
+        ] = members(raw, MEMBERS)?;
+        let detail = |object: Option<&RawValue>, name| {
+            members(object?.get().as_bytes(), [name]).and_then(|[figure]| count(figure))
+        };
+        let (cached, reasoning) = ("cached_tokens", "reasoning_tokens");
         let usage = Self {
-            prompt: raw.prompt_tokens.0.or(raw.input_tokens.0),
-            completion: raw.completion_tokens.0.or(raw.output_tokens.0),
-            total: raw.total_tokens.0,
-            cached: (raw.prompt_tokens_details.cached().or(raw.input_tokens_details.cached()))
-                .or(raw.cache_read_input_tokens.0),
-            reasoning: (raw.completion_tokens_details.reasoning()).or(raw.output_tokens_details.reasoning()),
+            prompt: count(prompt).or_else(|| count(input)),
+            completion: count(completion).or_else(|| count(output)),
+            total: count(total),
+            cached: (detail(of_prompt, cached).or_else(|| detail(of_input, cached)))
+                .or_else(|| count(cache_read)),
+            reasoning: detail(of_completion, reasoning).or_else(|| detail(of_output, reasoning)),
         };
         (usage != Self::default()).then(|| usage.with_total())
     }
@@ -60,112 +73,86 @@ impl Usage {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Raw {
-    prompt_tokens: Count,
-    input_tokens: Count,
-    completion_tokens: Count,
-    output_tokens: Count,
-    total_tokens: Count,
-    cache_read_input_tokens: Count,
-    prompt_tokens_details: Details,
-    input_tokens_details: Details,
-    completion_tokens_details: Details,
-    output_tokens_details: Details,
-}
+/// What is read of a usage object, in both spellings.
+const MEMBERS: [&str; 10] = [
+    "prompt_tokens",
+    "input_tokens",
+    "completion_tokens",
+    "output_tokens",
+    "total_tokens",
+    "cache_read_input_tokens",
+    "prompt_tokens_details",
+    "input_tokens_details",
+    "completion_tokens_details",
+    "output_tokens_details",
+];
 
 /// A figure; anything that is not a whole number of tokens is none, and spoils nothing beside it.
-#[derive(Default, Clone, Copy)]
-struct Count(Option<u64>);
-
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CountVisitor)
-    }
+fn count(raw: Option<&RawValue>) -> Option<u64> {
+    let raw = raw?.get();
+    raw.parse().ok().or_else(|| whole(raw.parse().ok()?))
 }
 
-struct CountVisitor;
+/// The whole number that a float such as `3.0` or `1e3` stands for.
+fn whole(count: f64) -> Option<u64> {
+    // 2^53: beyond it a float no longer names one whole number.
+    let whole = count.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&count);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and within range")]
+    whole.then_some(count as u64)
+}
 
-impl<'de> Visitor<'de> for CountVisitor {
-    type Value = Count;
+/// The members of these names, as they are written: what one of them holds cannot spoil the others. Of those that
+/// stand there twice the last counts, as it does for other readers of JSON. `None` if it is no object.
+fn members<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> Option<[Option<&'a RawValue>; N]> {
+    let mut reader = serde_json::Deserializer::from_slice(object);
+    let found = reader.deserialize_map(Members(names)).ok()?;
+    reader.end().ok()?;
+    Some(found)
+}
+
+struct Members<'n, const N: usize>([&'n str; N]);
+
+impl<'de, const N: usize> Visitor<'de> for Members<'_, N> {
+    type Value = [Option<&'de RawValue>; N];
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number of tokens")
+        f.write_str("an object")
     }
 
-    fn visit_u64<E>(self, count: u64) -> Result<Count, E> {
-        Ok(Count(Some(count)))
-    }
-
-    fn visit_i64<E>(self, count: i64) -> Result<Count, E> {
-        Ok(Count(u64::try_from(count).ok()))
-    }
-
-    fn visit_f64<E>(self, count: f64) -> Result<Count, E> {
-        // 2^53: beyond it a float no longer names one whole number.
-        let whole = count.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&count);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and within range")]
-        Ok(Count(whole.then_some(count as u64)))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
-        Ok(Count(None))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Count, E> {
-        Ok(Count(None))
-    }
-
-    fn visit_unit<E>(self) -> Result<Count, E> {
-        Ok(Count(None))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Count, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Count(None))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Count, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Count(None))
-    }
-}
-
-/// A `*_tokens_details` object; null and other things are an empty one.
-#[derive(Default)]
-struct Details {
-    cached_tokens: Count,
-    reasoning_tokens: Count,
-}
-
-impl Details {
-    fn cached(&self) -> Option<u64> {
-        self.cached_tokens.0
-    }
-
-    fn reasoning(&self) -> Option<u64> {
-        self.reasoning_tokens.0
-    }
-}
-
-impl<'de> Deserialize<'de> for Details {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Any {
-            Object {
-                #[serde(default)]
-                cached_tokens: Count,
-                #[serde(default)]
-                reasoning_tokens: Count,
-            },
-            Other(IgnoredAny),
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = [None; N];
+        while let Some(place) = map.next_key_seed(Place(&self.0))? {
+            match place.and_then(|place| found.get_mut(place)) {
+                Some(member) => *member = Some(map.next_value()?),
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
         }
-        Ok(match Any::deserialize(deserializer)? {
-            Any::Object { cached_tokens, reasoning_tokens } => Self { cached_tokens, reasoning_tokens },
-            Any::Other(IgnoredAny) => Self::default(),
-        })
+        Ok(found)
+    }
+}
+
+/// Where a member's name stands among those that are looked for.
+struct Place<'n>(&'n [&'n str]);
+
+impl<'de> DeserializeSeed<'de> for Place<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for Place<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
+        Ok(self.0.iter().position(|sought| *sought == name))
     }
 }
 
@@ -231,6 +218,26 @@ mod tests {
             r#"{"prompt_tokens":3.0,"completion_tokens":[1,{"a":2}],"total_tokens":-1,"prompt_tokens_details":7,"completion_tokens_details":{"reasoning_tokens":"many"}}"#,
         );
         assert_eq!(read, Usage { prompt: Some(3), ..Usage::default() });
+    }
+
+    #[test]
+    fn a_figure_that_no_number_can_hold_spoils_nothing_beside_it() {
+        for bad in ["1e400", "-1e400", "99999999999999999999999", "3.5", "true", "\"7\"", "\"inf\""] {
+            let bad = format!(
+                r#"{{"prompt_tokens":{bad},"completion_tokens":1,"x":{bad},"prompt_tokens_details":{{"x":{bad},"cached_tokens":2}}}}"#
+            );
+            let expected = Usage { completion: Some(1), cached: Some(2), ..Usage::default() };
+            assert_eq!(usage(&bad), expected, "{bad}");
+        }
+    }
+
+    #[test]
+    fn of_members_that_stand_there_twice_the_last_counts() {
+        let read = usage(
+            r#"{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":1,"cached_tokens":2},"completion_tokens":5,"completion_tokens":6,"prompt_tokens":3,"total_tokens":9,"total_tokens":null}"#,
+        );
+        let expected = Usage { prompt: Some(3), completion: Some(6), cached: Some(2), ..Usage::default() };
+        assert_eq!(read, expected.with_total());
     }
 
     #[test]
