@@ -91,7 +91,7 @@ fn the_guide_shows_code_that_is_compiled_here() {
     let (chapter, _) = chapter.split_once("\n## ").unwrap_or_default();
     let pieces: Vec<&str> =
         chapter.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(pieces.len(), 4);
+    assert_eq!(pieces.len(), 5);
     for piece in pieces {
         assert!(unindented(SOURCE).contains(&unindented(piece)), "tests/template/guide.rs has not:\n{piece}");
     }
