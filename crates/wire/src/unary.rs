@@ -194,7 +194,15 @@ impl BodyReader {
 /// The end of the first `"usage"` whose first quote is not an escaped one, given the byte before these.
 fn find(bytes: &[u8], before: Option<u8>) -> Option<usize> {
     let previous = |at: usize| if at == 0 { before } else { bytes.get(at - 1).copied() };
-    FINDER.find_iter(bytes).find(|&at| previous(at) != Some(b'\\')).map(|at| at + NEEDLE.len())
+    let mut from = 0;
+    loop {
+        let at = from + FINDER.find(bytes.get(from..)?)?;
+        if previous(at) != Some(b'\\') {
+            return Some(at + NEEDLE.len());
+        }
+        // Its last quote may be the first one of the next.
+        from = at + 1;
+    }
 }
 
 /// The usage in the `metadata` response header that vLLM sends beside embeddings as bytes.
