@@ -133,7 +133,7 @@ fn the_file_can_be_named_with_an_option_before_or_after_the_command_or_without()
     }
     assert!(
         out(&run(folder.path(), &["check", "other.toml"]))
-            .contains("other.toml:1:1: error: cannot read the file")
+            .contains("other.toml: error: cannot read the file")
     );
 }
 
@@ -163,6 +163,37 @@ fn an_invalid_file_does_not_start_and_says_why() {
     let started = run(folder.path(), &["run"]);
     assert_eq!(started.status.code(), Some(2));
     assert!(err(&started).contains("did you mean `max_body_size`?"), "{}", err(&started));
+    assert!(!folder.path().join("data").exists(), "nothing was touched");
+}
+
+#[test]
+fn what_a_start_needs_and_does_not_find_is_told_at_its_place_as_check_tells_it() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let text = r#"[server]
+tls = { cert = "cert.pem", key = "key.pem" }
+[pipelines.default]
+filters = ["auth", "model-route"]
+[filters.auth]
+[filters.model-route]
+models = { "m" = { upstream = "main", fallbacks = ["n"] }, "n" = "main" }
+[upstreams.main]
+endpoints = [{ url = "http://127.0.0.1:9" }]
+api_key = "env:SURELY_NOT_SET_HERE"
+"#;
+    std::fs::write(folder.path().join("gateway.toml"), text).unwrap();
+    let checked = run(folder.path(), &["check"]);
+    assert_eq!(checked.status.code(), Some(0), "{}", out(&checked));
+    assert!(out(&checked).contains(":7:51: warning: filter `model-route`: `fallbacks`"), "{}", out(&checked));
+    let started = run(folder.path(), &["run"]);
+    assert_eq!(started.status.code(), Some(2), "{}", err(&started));
+    for problem in [
+        "gateway.toml:2:16: KIND: server: `tls.cert`: cannot read `./cert.pem`: ",
+        "gateway.toml:2:34: KIND: server: `tls.key`: cannot read `./key.pem`: ",
+        "gateway.toml:10:11: KIND: upstream `main`: `api_key`: the environment variable `SURELY_NOT_SET_HERE` is not set",
+    ] {
+        assert!(out(&checked).contains(&problem.replace("KIND", "warning")), "{problem}: {}", out(&checked));
+        assert!(err(&started).contains(&problem.replace("KIND", "error")), "{problem}: {}", err(&started));
+    }
     assert!(!folder.path().join("data").exists(), "nothing was touched");
 }
 

@@ -68,6 +68,7 @@ pub fn decode<T: DeserializeOwned>(value: &Value<'_>) -> (Option<T>, Vec<Problem
             if words::lacks_brackets(&problem.message) {
                 problem.hint = Some(brackets::<T>(&rest, &path, &error));
             }
+            words::name_key(&mut problem, &path);
             if !problems.contains(&problem) {
                 problems.push(problem);
             }

@@ -1,6 +1,6 @@
 //! How a plugin becomes known by name, and what it is lent while it is built.
 
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
@@ -58,13 +58,14 @@ pub struct BuildCx<'a> {
     instance: &'a str,
     services: &'a Services,
     upstreams: &'a [&'a str],
+    warnings: RefCell<Vec<BuildError>>,
 }
 
 impl<'a> BuildCx<'a> {
     /// For the instance of this name, where these upstreams are declared.
     #[must_use]
     pub fn new(instance: &'a str, services: &'a Services, upstreams: &'a [&'a str]) -> Self {
-        Self { instance, services, upstreams }
+        Self { instance, services, upstreams, warnings: RefCell::default() }
     }
 
     /// The name of the `[filters.NAME]` table.
@@ -95,6 +96,12 @@ impl<'a> BuildCx<'a> {
             None => format!("declare it as `[upstreams.{name}]`"),
         };
         Err(BuildError { hint: Some(hint), ..format!("no upstream named `{name}`").into() })
+    }
+
+    /// Tells of something that does not stop the filter from being built, and is probably not what was meant: `check`
+    /// and the start print it as a warning.
+    pub fn warn(&self, warning: BuildError) {
+        self.warnings.borrow_mut().push(warning);
     }
 
     /// An error at one of the options, named by its keys.
@@ -141,6 +148,8 @@ pub struct Built {
     pub filter: Option<Arc<dyn Filter>>,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
+    /// What it can be built with all the same. See [`BuildCx::warn`].
+    pub warnings: Vec<Problem>,
 }
 
 /// A registered plugin. See [`Plugin`] for the fields.
@@ -189,15 +198,17 @@ impl PluginDef {
 fn build<P: Plugin>(value: &decode::Value<'_>, cx: &BuildCx<'_>) -> Built {
     let (options, mut problems) = decode::decode::<P::Options>(value);
     let built = options.map(|options| P::build(options, cx));
+    let placed = |error: BuildError| {
+        let span = decode::span_of(value, &error.keys);
+        Problem { span, message: error.message, hint: error.hint }
+    };
+    let warnings = cx.warnings.take().into_iter().map(placed).collect();
     match built {
-        Some(Ok(filter)) => return Built { filter: Some(Arc::new(filter)), problems },
-        Some(Err(error)) => {
-            let span = decode::span_of(value, &error.keys);
-            problems.push(Problem { span, message: error.message, hint: error.hint });
-        }
+        Some(Ok(filter)) => return Built { filter: Some(Arc::new(filter)), problems, warnings },
+        Some(Err(error)) => problems.push(placed(error)),
         None => {}
     }
-    Built { filter: None, problems }
+    Built { filter: None, problems, warnings }
 }
 
 inventory::collect!(PluginDef);

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::Mutex;
-use vllm_gateway_config::{Config, Diagnostic, Loaded, Severity};
+use vllm_gateway_config::{Blocks, Config, Diagnostic, Loaded};
 use vllm_gateway_sdk::Services;
 
 use super::{Current, Runtime};
@@ -73,10 +73,12 @@ impl Reloader {
 
     fn read_and_swap(&self) -> Result<Done, Vec<Diagnostic>> {
         let old = self.current.load();
-        let Loaded { config, diagnostics } = Config::load(&self.path, &self.services, Some(&old.config));
-        let errors =
-            || diagnostics.iter().filter(|d| d.severity == Severity::Error).cloned().collect::<Vec<_>>();
-        let Some(config) = config else { return Err(errors()) };
+        let loaded = Config::load(&self.path, &self.services, Some(&old.config));
+        let in_the_way = loaded.in_the_way_of(Blocks::Reload);
+        let Loaded { config: Some(config), .. } = loaded else { return Err(in_the_way) };
+        if !in_the_way.is_empty() {
+            return Err(in_the_way);
+        }
         let change = config.diff(&old.config);
         let runtime = Runtime::build(config, Some(&old)).map_err(|(upstream, error)| {
             vec![Diagnostic::of_file(&self.path, format!("upstream `{upstream}`: {error}"))]

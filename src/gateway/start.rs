@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use salvo::{Router, Service};
 use vllm_gateway_admin::{AdminState, TokenDigest};
-use vllm_gateway_config::{Config, Diagnostic, Loaded, Severity, StoreOptions};
+use vllm_gateway_config::{Blocks, Config, Diagnostic, Loaded, StoreOptions};
 use vllm_gateway_journal::{RecordWriter, WriterOptions};
 use vllm_gateway_sdk::{SecretRef, Services};
 use vllm_gateway_store::{SqliteLock, Store};
@@ -92,17 +92,17 @@ impl Gateway {
 }
 
 fn load(path: &Path, services: &Services) -> Result<Config, StartError> {
-    let Loaded { config, diagnostics } = Config::load(path, services, None);
+    let loaded = Config::load(path, services, None);
+    let in_the_way = loaded.in_the_way_of(Blocks::Start);
+    let Loaded { config, diagnostics } = loaded;
     match config {
-        Some(config) => {
+        Some(config) if in_the_way.is_empty() => {
             for problem in diagnostics {
                 tracing::warn!("{problem}");
             }
             Ok(config)
         }
-        None => Err(StartError::Invalid(
-            diagnostics.into_iter().filter(|d| d.severity == Severity::Error).collect(),
-        )),
+        _ => Err(StartError::Invalid(in_the_way)),
     }
 }
 

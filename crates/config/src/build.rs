@@ -29,7 +29,9 @@ pub(crate) fn build(
         let cx = BuildCx::new(&draft.name, services, &upstreams);
         let built = (plugin.build)(&draft.value, &cx);
         let sound = built.problems.is_empty();
-        report.problems(built.problems, &draft.place, &format!("filter `{}`", draft.name));
+        let what = format!("filter `{}`", draft.name);
+        report.problems(built.problems, &draft.place, &what);
+        report.warnings(built.warnings, &draft.place, &what);
         let Some(filter) = built.filter.filter(|_| sound) else { continue };
         let options = to_json(&draft.value);
         // Built anew in any case: the options may be the same while an upstream that they name is gone.

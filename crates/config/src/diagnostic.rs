@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Diagnostic {
     /// The file, as it was named.
     pub file: String,
-    /// Its line, from 1.
+    /// Its line, from 1; 0 where the file as a whole is meant.
     pub line: usize,
-    /// The column in characters, from 1.
+    /// The column in characters, from 1; 0 where the file as a whole is meant.
     pub column: usize,
     /// Whether it must be put right.
     pub severity: Severity,
@@ -25,6 +25,18 @@ pub struct Diagnostic {
     /// The line itself and how many characters of it are meant, for people.
     #[serde(skip)]
     pub(crate) source: Option<(String, usize)>,
+    /// What cannot be done where this is so, warning or not.
+    #[serde(skip)]
+    pub(crate) blocks: Option<Blocks>,
+}
+
+/// What the state of this machine may be in the way of: `check` warns of it, since the gateway may run elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocks {
+    /// A start, which alone reads it.
+    Start,
+    /// A start, and a reload too.
+    Reload,
 }
 
 /// How bad it is.
@@ -59,12 +71,13 @@ impl Diagnostic {
     pub fn of_file(file: impl AsRef<Path>, message: impl Into<String>) -> Self {
         Self {
             file: file.as_ref().display().to_string(),
-            line: 1,
-            column: 1,
+            line: 0,
+            column: 0,
             severity: Severity::Error,
             message: message.into(),
             hint: None,
             source: None,
+            blocks: None,
         }
     }
 
@@ -84,6 +97,9 @@ impl Diagnostic {
 
     fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, column, severity, message, .. } = self;
+        if *line == 0 {
+            return write!(f, "{file}: {severity}: {message}");
+        }
         write!(f, "{file}:{line}:{column}: {severity}: {message}")
     }
 
@@ -123,6 +139,7 @@ mod tests {
             message: "no filter named `x`".into(),
             hint: Some("declare it".into()),
             source: Some(("\tä = x\u{1b}y".into(), 40)),
+            blocks: None,
         }
     }
 

@@ -25,7 +25,7 @@ mod values;
 
 pub use change::Change;
 pub use config::{Config, PipelineConfig, Step};
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Blocks, Diagnostic, Severity};
 pub use load::Loaded;
 pub use model::{
     AdminOptions, Balance, CorsOptions, EndpointOptions, JournalOptions, MongodbOptions, PipelineOptions,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use vllm_gateway_sdk::Services;
 
 use crate::{
-    Config, Diagnostic, Pattern, PipelineConfig, Step,
+    Blocks, Config, Diagnostic, Pattern, PipelineConfig, Severity, Step,
     build::{BuiltFilter, build},
     change::Boot,
     document::{Document, SyntaxError},
@@ -20,6 +20,22 @@ pub struct Loaded {
     pub config: Option<Config>,
     /// Errors and warnings, in the order of their places.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    /// What keeps the gateway from a start, or from a reload: every error, and of the warnings those of what it needs
+    /// and does not find here, which then are errors.
+    #[must_use]
+    pub fn in_the_way_of(&self, what: Blocks) -> Vec<Diagnostic> {
+        let blocks = |problem: &Diagnostic| match problem.blocks {
+            Some(Blocks::Reload) => true,
+            Some(Blocks::Start) => what == Blocks::Start,
+            None => false,
+        };
+        let counts = |problem: &&Diagnostic| problem.severity == Severity::Error || blocks(problem);
+        let as_error = |problem: &Diagnostic| Diagnostic { severity: Severity::Error, ..problem.clone() };
+        self.diagnostics.iter().filter(counts).map(as_error).collect()
+    }
 }
 
 pub(crate) fn file(path: &Path, services: &Services, old: Option<&Config>) -> Loaded {
@@ -50,7 +66,7 @@ pub(crate) fn text(name: &str, text: &str, base: &Path, services: &Services, old
     let mut report = Report::default();
     let config = match document.parse() {
         Ok(root) => {
-            let draft = Draft::read(root, &mut report);
+            let draft = Draft::read(root, text, &mut report);
             let filters =
                 if draft.sound { build(&draft, services, old, &mut report) } else { BTreeMap::new() };
             if draft.sound {

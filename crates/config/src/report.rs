@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use vllm_gateway_sdk::decode::Problem;
 
-use crate::{Diagnostic, Severity, document::Document};
+use crate::{Blocks, Diagnostic, Severity, document::Document};
 
 /// What was found so far.
 #[derive(Default)]
@@ -18,9 +18,16 @@ pub(crate) struct Finding {
     severity: Severity,
     message: String,
     hint: Option<String>,
+    blocks: Option<Blocks>,
 }
 
 impl Finding {
+    /// Says that this is in the way of more than good order.
+    pub(crate) fn blocks(&mut self, blocks: Blocks) -> &mut Self {
+        self.blocks = Some(blocks);
+        self
+    }
+
     pub(crate) fn hint(&mut self, hint: impl Into<String>) {
         self.hint = Some(hint.into());
     }
@@ -36,7 +43,7 @@ impl Report {
     }
 
     pub(crate) fn add(&mut self, span: Range<usize>, severity: Severity, message: String) -> &mut Finding {
-        self.findings.push(Finding { span, severity, message, hint: None });
+        self.findings.push(Finding { span, severity, message, hint: None, blocks: None });
         let last = self.findings.len() - 1;
         &mut self.findings[last]
     }
@@ -46,6 +53,14 @@ impl Report {
         for problem in problems {
             let message = format!("{what}: {}", problem.message);
             self.error(problem.span.unwrap_or_else(|| whole.clone()), message).hint = problem.hint;
+        }
+    }
+
+    /// What one table can be used with all the same.
+    pub(crate) fn warnings(&mut self, warnings: Vec<Problem>, whole: &Range<usize>, what: &str) {
+        for warning in warnings {
+            let message = format!("{what}: {}", warning.message);
+            self.warning(warning.span.unwrap_or_else(|| whole.clone()), message).hint = warning.hint;
         }
     }
 
@@ -67,6 +82,7 @@ impl Report {
                     severity: finding.severity,
                     message: printable(finding.message),
                     hint: finding.hint.map(printable),
+                    blocks: finding.blocks,
                     source: Some((
                         document.line(finding.span.start).to_owned(),
                         document.width(&finding.span),

@@ -1,11 +1,11 @@
-//! Secrets in files that everybody may read.
+//! Secrets in files that everybody may read, and files that are here and of no use.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use vllm_gateway_config::{Config, Severity};
+use vllm_gateway_config::{Blocks, Config, Severity};
 use vllm_gateway_sdk::Services;
 
 #[test]
@@ -45,4 +45,73 @@ api_key = "file:vllm.key"
     for (place, name) in [(":2:", "key.pem"), (":4:", "token"), (":12:", "vllm.key")] {
         assert!(said.iter().any(|line| line.contains(place) && line.contains(name)), "{name}: {said:?}");
     }
+}
+
+#[test]
+fn files_of_no_use_are_warnings_that_keep_the_gateway_from_a_start() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let text = r#"[server]
+tls = { cert = "cert.pem", key = "key.pem" }
+[admin]
+token = "file:token"
+[pipelines.default]
+filters = ["auth", "model-route"]
+[filters.auth]
+[filters.model-route]
+models = { "m" = "main" }
+[upstreams.main]
+endpoints = [{ url = "http://127.0.0.1:8000" }]
+api_key = "file:vllm.key"
+ca = "cert.pem"
+"#;
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let look = |content: &str| {
+        for name in ["cert.pem", "key.pem", "token", "vllm.key"] {
+            file(name, content);
+        }
+        Config::from_text("gateway.toml", text, folder.path(), &Services::inert(), None)
+    };
+    let loaded = look("\n");
+    assert!(loaded.config.is_some(), "{:?}", loaded.diagnostics);
+    let said: Vec<String> = loaded.in_the_way_of(Blocks::Start).iter().map(ToString::to_string).collect();
+    for (line, wanted) in said.iter().zip([
+        ("gateway.toml:2:16: error: server: `tls.cert`: ", "cert.pem` holds no certificate in PEM"),
+        ("gateway.toml:2:34: error: server: `tls.key`: ", "key.pem` holds no private key in PEM"),
+        ("gateway.toml:4:9: error: admin: `token`: the secret file ", "token` is empty"),
+        ("gateway.toml:12:11: error: upstream `main`: `api_key`: the secret file ", "vllm.key` is empty"),
+        ("gateway.toml:13:6: error: upstream `main`: `ca`: ", "cert.pem` holds no certificate in PEM"),
+    ]) {
+        assert!(line.starts_with(wanted.0) && line.contains(wanted.1), "{line}");
+    }
+    assert_eq!(said.len(), 5, "{said:#?}");
+    let on_reload = loaded.in_the_way_of(Blocks::Reload);
+    assert!(
+        on_reload.iter().all(|problem| problem.message.starts_with("upstream `main`: ")),
+        "{on_reload:?}"
+    );
+    assert_eq!(on_reload.len(), 2, "what needs a restart is not read by a reload");
+
+    let hushed = look("-----BEGIN PRIVATE KEY-----\nhush!\n-----END PRIVATE KEY-----\n");
+    assert!(!format!("{:?}", hushed.diagnostics).contains("hush"), "{:?}", hushed.diagnostics);
+}
+
+#[test]
+fn a_certificate_and_its_key_are_nothing_to_tell_of() {
+    let text = r#"[server]
+tls = { cert = "cert.pem", key = "key.pem" }
+[pipelines.default]
+filters = ["auth", "model-route"]
+[filters.auth]
+[filters.model-route]
+models = { "m" = "main" }
+[upstreams.main]
+endpoints = [{ url = "http://127.0.0.1:8000" }]
+"#;
+    let base = std::path::Path::new("../../tests/tls");
+    let loaded = Config::from_text("gateway.toml", text, base, &Services::inert(), None);
+    assert_eq!(loaded.in_the_way_of(Blocks::Start), []);
 }

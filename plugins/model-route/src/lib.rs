@@ -34,6 +34,7 @@ impl Plugin for ModelRoute {
 
     fn build(options: Options, cx: &BuildCx<'_>) -> Result<Self, BuildError> {
         options.check()?;
+        options.tell_of_fallbacks(cx);
         let mut targets = HashMap::with_capacity(options.models.len());
         for (name, entry) in &options.models {
             let upstream = cx.upstream(&entry.upstream).map_err(|e| e.at(["models", name, "upstream"]))?;

@@ -7,14 +7,15 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use vllm_gateway_sdk::{BuildError, decode::near_miss};
+use vllm_gateway_sdk::{BuildCx, BuildError, decode::near_miss};
 
 /// Options of `model-route`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Options {
     /// The model names that clients use, and what serves each: the name of an upstream, or a table with
-    /// `upstream`, `model` (the name to send there instead) and `fallbacks` (other names of this map).
+    /// `upstream`, `model` (the name to send there instead) and `fallbacks` (checked, and not yet used).
+    #[serde(deserialize_with = "models")]
     pub(crate) models: BTreeMap<String, Entry>,
     /// The model meant by requests that name none. Without it they are refused with 400.
     pub(crate) default_model: Option<String>,
@@ -36,7 +37,7 @@ struct EntryTable {
     upstream: String,
     /// The model name to send there; without it, the client's.
     model: Option<String>,
-    /// Names of this map to be tried when this one cannot serve.
+    /// Checked, and not yet used: names of this map to be tried when this one cannot serve.
     #[serde(default)]
     fallbacks: Vec<String>,
 }
@@ -72,6 +73,15 @@ impl Options {
         }
     }
 
+    /// Nobody should rely on what does nothing yet.
+    pub(crate) fn tell_of_fallbacks(&self, cx: &BuildCx<'_>) {
+        for (name, _) in self.models.iter().filter(|(_, entry)| !entry.fallbacks.is_empty()) {
+            let message = "`fallbacks` is checked, and not yet used: requests go to `upstream` alone";
+            let hint = Some("for now, name several `endpoints` in the upstream".to_owned());
+            cx.warn(BuildError { hint, ..message.into() }.at(["models", name, "fallbacks"]));
+        }
+    }
+
     fn check_fallbacks(&self, name: &str, fallbacks: &[String]) -> Result<(), BuildError> {
         for (index, fallback) in fallbacks.iter().enumerate() {
             let at = ["models", name, "fallbacks", &index.to_string()];
@@ -103,6 +113,25 @@ impl Options {
             ..format!("no model named `{}` in `models`", model.escape_debug()).into()
         })
     }
+}
+
+/// Shows what the map looks like where something else stands in its place.
+fn models<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Entry>, D::Error> {
+    struct Models;
+
+    impl<'de> Visitor<'de> for Models {
+        type Value = BTreeMap<String, Entry>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table like `models = { \"Qwen3-32B\" = \"qwen3-32b\" }`")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            BTreeMap::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    deserializer.deserialize_map(Models)
 }
 
 /// Written by hand: serde's `untagged` would lose the place of every error in it.

@@ -95,6 +95,12 @@ fn names_must_not_be_empty() {
 }
 
 #[test]
+fn models_in_an_array_are_told_the_form() {
+    let found = problems("models = [\"a\"]");
+    assert!(found.len() == 1 && found[0].contains("models = { \"Qwen3-32B\" = \"qwen3-32b\" }"), "{found:?}");
+}
+
+#[test]
 fn models_are_needed() {
     let found = problems("default_model = \"a\"");
     assert!(found.len() == 1 && found[0].contains("missing field `models`"), "{found:?}");

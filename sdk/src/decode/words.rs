@@ -50,6 +50,15 @@ fn word_and_known(rest: &str) -> Option<(&str, Vec<&str>)> {
     Some((word, known.split('`').skip(1).step_by(2).collect()))
 }
 
+/// Names the option where the text of a check of its own value does not say what it is about.
+pub(super) fn name_key(problem: &mut Problem, path: &[String]) {
+    let key = path.iter().rfind(|step| step.parse::<usize>().is_err());
+    let silent = !problem.message.contains('`') && !problem.message.starts_with("expected ");
+    if let Some(key) = key.filter(|_| silent) {
+        problem.message = format!("`{}`: {}", key.escape_debug(), problem.message);
+    }
+}
+
 /// Whether something else stands where an array is wanted.
 pub(super) fn lacks_brackets(message: &str) -> bool {
     message.starts_with("expected an array, found ")

@@ -88,7 +88,11 @@ fn told(text: &str, error: &toml::de::Error) -> SyntaxError {
     let message = error.message().trim_end();
     let key = text.get(span.clone()).filter(|_| message == "duplicate key");
     let message = key.map_or_else(|| message.to_owned(), |key| format!("{message} `{key}`"));
-    SyntaxError { span, message, hint: None }
+    // Word processors and chats make them of plain ones.
+    let curly =
+        text.get(span.start..).and_then(|rest| rest.chars().next()).filter(|c| "“”„‟‘’‚".contains(*c));
+    let hint = curly.map(|quote| format!("write a plain `\"` in the place of `{quote}`"));
+    SyntaxError { span, message, hint }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The file taken apart: its sections with their places, decoded as far as they can be.
 
+mod dotted;
 mod filter;
 mod store;
 mod upstream;
@@ -71,9 +72,10 @@ impl<T> Section<'_, T> {
 }
 
 impl<'t> Draft<'t> {
-    pub(crate) fn read(root: Value<'t>, report: &mut Report) -> Self {
+    pub(crate) fn read(root: Value<'t>, text: &str, report: &mut Report) -> Self {
         let DeValue::Table(mut root) = root.into_inner() else { unreachable!("a document is a table") };
         strange_sections(&mut root, report);
+        dotted::join(&mut root, text, report);
         let sound = ["pipelines", "filters", "upstreams"]
             .into_iter()
             .all(|section| root.get(section).is_none_or(|value| value.get_ref().is_table()));

@@ -14,8 +14,8 @@ pub struct JournalOptions {
     /// Its folder, on a local disk; each gateway has its own. Without it, `journal` beside the embedded store, or
     /// `data/journal` where the store is MongoDB.
     pub path: Option<String>,
-    /// The most that it takes on the disk, 4 MiB for 4,096 records or more. While the store is away and this is used
-    /// up, requests are refused with 503 `log_unavailable`.
+    /// The most that it takes on the disk, at least 4 MiB; one record takes 1 KiB, a long one up to 8. While the store
+    /// is away and this is used up, requests are refused with 503 `log_unavailable`.
     pub max_size: SizeText,
     /// How often records are synced, so that they outlive a loss of power, too; `"never"` leaves that to the system.
     /// A crash of the gateway loses none either way.

@@ -1,6 +1,9 @@
-//! Rules of `[server]`, `[admin]` and `[store]`.
+//! Rules of `[server]`, `[admin]`, `[store]` and `[journal]`.
 
 use crate::{StoreOptions, draft::Draft, report::Report};
+
+/// The least that a journal takes: one file.
+const SMALLEST_JOURNAL: u64 = 4 << 20;
 
 pub(super) fn check(draft: &Draft<'_>, report: &mut Report) {
     let (server, admin, store) = (&draft.server, &draft.admin, &draft.store);
@@ -26,6 +29,13 @@ pub(super) fn check(draft: &Draft<'_>, report: &mut Report) {
                 .error(admin.at(&["listen"]), format!("admin: other machines can reach `{}`", options.listen))
                 .hint("listen on 127.0.0.1, or say that this is meant: `allow_public = true`");
         }
+    }
+    if let Some(options) = draft.journal.options.as_ref().filter(|it| it.max_size.bytes() < SMALLEST_JOURNAL)
+    {
+        let message = format!("journal: `max_size` is {}, less than one file of it takes", options.max_size);
+        report
+            .error(draft.journal.at(&["max_size"]), message)
+            .hint("write at least \"4MiB\"; \"1GiB\", which it is when left out, bridges a longer outage");
     }
     if let (Some(data), Some(control)) = (&server.options, &admin.options)
         && data.listen.collides(&control.listen)

@@ -5,6 +5,7 @@ mod order;
 mod pipelines;
 mod routes;
 mod secrets;
+mod tls;
 mod upstreams;
 
 use std::{collections::BTreeMap, path::Path};
@@ -20,6 +21,7 @@ pub(crate) fn check(
 ) {
     listeners::check(draft, report);
     secrets::check(draft, base, report);
+    tls::check(draft, base, report);
     upstreams::check(draft, filters, report);
     pipelines::check(draft, report);
     routes::check(draft, report);

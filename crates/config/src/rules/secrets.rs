@@ -1,47 +1,90 @@
-//! Secrets in environment variables that are not set here, and in files that everybody may read.
+//! Secrets that are not here, in variables or in files, and files that everybody may read.
 
 use std::{ops::Range, path::Path};
 
 use serde_json::Value as Json;
-use vllm_gateway_sdk::{SecretRef, decode::span_of};
+use vllm_gateway_sdk::{SecretError, SecretRef, decode::span_of};
 
-use crate::{StoreOptions, draft::Draft, options_value::to_json, report::Report};
+use crate::{Blocks, StoreOptions, draft::Draft, options_value::to_json, report::Report};
 
 pub(super) fn check(draft: &Draft<'_>, base: &Path, report: &mut Report) {
-    let mut look = |secret: &SecretRef, place: Range<usize>, what: &str| match secret {
-        SecretRef::Env(name) => look_for_variable(name, place, what, report),
-        SecretRef::File(path) => look_at_file(&base.join(path), place, what, report),
+    let mut look = |secret: &SecretRef, place: Range<usize>, what: &str, blocks: Option<Blocks>| {
+        look_at(secret, base, place.clone(), what, blocks, report);
+        if let SecretRef::File(path) = secret {
+            look_at_permissions(&base.join(path), place, what, report);
+        }
     };
     if let Some(options) = &draft.admin.options {
-        look(&options.token, draft.admin.at(&["token"]), "admin");
+        let made = matches!(&options.token, SecretRef::File(path) if !base.join(path).exists());
+        // A token that is not there yet is made at the start.
+        if !made {
+            look(&options.token, draft.admin.at(&["token"]), "admin: `token`", Some(Blocks::Start));
+        }
     }
     if let Some(StoreOptions::Mongodb(options)) = &draft.store.options {
-        look(&options.uri, draft.store.at(&["uri"]), "store");
+        look(&options.uri, draft.store.at(&["uri"]), "store: `uri`", Some(Blocks::Start));
     }
     for upstream in &draft.upstreams {
         if let Some(secret) = upstream.options.as_ref().and_then(|options| options.api_key.as_ref()) {
-            look(secret, upstream.at(&["api_key"]), &format!("upstream `{}`", upstream.name));
+            let what = format!("upstream `{}`: `api_key`", upstream.name);
+            look(secret, upstream.at(&["api_key"]), &what, Some(Blocks::Reload));
         }
     }
     for filter in draft.filters.iter().filter(|filter| filter.plugin.is_some()) {
         // Which options of a plugin are secrets, only the plugin knows; but nothing else looks like one.
         for (path, secret) in variables(&to_json(&filter.value), &mut Vec::new()) {
             let place = span_of(&filter.value, &path).unwrap_or_else(|| filter.place.clone());
-            look(&secret, place, &format!("filter `{}`", filter.name));
+            look(&secret, place, &format!("filter `{}`", filter.name), None);
         }
     }
     let server = draft.server.options.as_ref().and_then(|options| options.tls.as_ref());
     if let Some(tls) = server {
-        look_at_file(&base.join(&tls.key), draft.server.at(&["tls", "key"]), "server", report);
+        look_at_permissions(&base.join(&tls.key), draft.server.at(&["tls", "key"]), "server", report);
     }
     let admin = draft.admin.options.as_ref().and_then(|options| options.tls.as_ref());
     if let Some(tls) = admin {
-        look_at_file(&base.join(&tls.key), draft.admin.at(&["tls", "key"]), "admin", report);
+        look_at_permissions(&base.join(&tls.key), draft.admin.at(&["tls", "key"]), "admin", report);
     }
 }
 
-/// A file that is not there is somebody else's to tell of: perhaps it is made at the start.
-fn look_at_file(path: &Path, place: Range<usize>, what: &str, report: &mut Report) {
+/// Whether the secret can be read here. Of no file is anything taken that can be read once only, as a pipe can.
+fn look_at(
+    secret: &SecretRef,
+    base: &Path,
+    place: Range<usize>,
+    what: &str,
+    blocks: Option<Blocks>,
+    report: &mut Report,
+) {
+    if let SecretRef::File(path) = secret
+        && base.join(path).metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
+    {
+        return;
+    }
+    let message = match secret.read(base) {
+        Ok(_) => return,
+        Err(SecretError::File { path, source }) => {
+            format!("cannot read the secret file `{}`: {source}", base.join(path).display())
+        }
+        Err(SecretError::Empty(SecretRef::File(path))) => {
+            format!("the secret file `{}` is empty", base.join(path).display())
+        }
+        Err(SecretError::Empty(SecretRef::Env(name))) => {
+            format!("the environment variable `{}` is empty", name.escape_debug())
+        }
+        Err(SecretError::Unset(name)) => {
+            format!("the environment variable `{}` is not set", name.escape_debug())
+        }
+    };
+    let finding = report.warning(place, format!("{what}: {message}"));
+    if let Some(blocks) = blocks {
+        finding.blocks(blocks);
+    }
+    finding.hint("the gateway does not start without it");
+}
+
+/// Whether others may read the file. That it is not there, if so, is told by others.
+fn look_at_permissions(path: &Path, place: Range<usize>, what: &str, report: &mut Report) {
     use std::os::unix::fs::PermissionsExt;
     let Ok(file) = path.metadata() else { return };
     if file.is_file() && file.permissions().mode() & 0o007 != 0 {
@@ -51,14 +94,6 @@ fn look_at_file(path: &Path, place: Range<usize>, what: &str, report: &mut Repor
                 format!("{what}: every user of this machine may open the secret `{}`", path.display()),
             )
             .hint("take it from them: `chmod 600`, in Kubernetes `defaultMode: 0400`");
-    }
-}
-
-fn look_for_variable(name: &str, place: Range<usize>, what: &str, report: &mut Report) {
-    if std::env::var_os(name).is_none() {
-        report
-            .warning(place, format!("{what}: the environment variable `{}` is not set", name.escape_debug()))
-            .hint("the gateway does not start without it");
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use vllm_gateway_sdk::Fact;
+use vllm_gateway_sdk::{Fact, routes};
 
 use crate::{
-    UpstreamOptions,
+    Severity, UpstreamOptions,
     build::BuiltFilter,
     draft::{Draft, Section},
     report::Report,
@@ -36,7 +36,22 @@ fn endpoints(upstream: &Section<'_, UpstreamOptions>, options: &UpstreamOptions,
                 .warning(place.clone(), format!("upstream `{name}`: `{}` is named twice", endpoint.url))
                 .hint("give it a larger `weight` instead");
         }
-        if endpoint.url.as_str().ends_with("/v1") {
+        let url = endpoint.url.as_str();
+        // The path alone: a server may be called `ping`.
+        let path = url.split_once("://").and_then(|(_, rest)| rest.find('/').and_then(|at| rest.get(at..)));
+        let path = path.unwrap_or_default();
+        let route =
+            routes().map(|route| route.path).filter(|route| path.ends_with(route)).max_by_key(|it| it.len());
+        if let Some(route) = route {
+            let message =
+                format!("upstream `{name}`: `{url}` ends in the route `{route}`, which requests bring along");
+            let base = url.strip_suffix(route).unwrap_or(url);
+            // A folder may be called `score`, none is called `v1/completions`.
+            let severity = if route.starts_with("/v1/") { Severity::Error } else { Severity::Warning };
+            report
+                .add(place, severity, message)
+                .hint(format!("write the URL of the server alone: `url = \"{base}\"`"));
+        } else if url.ends_with("/v1") {
             report
                 .warning(place, format!("upstream `{name}`: requests will go to `{}/v1/…`", endpoint.url))
                 .hint("leave `/v1` out: the gateway puts the whole route behind the URL");
