@@ -59,8 +59,8 @@ pub(crate) struct Gateway {
     pub(crate) client: Client,
 }
 
-/// A child process that ends with its owner.
-struct Own(Child);
+/// A child process that ends with its owner, and whoever listens to what it says.
+struct Own(Child, Option<std::thread::JoinHandle<()>>);
 
 /// The records of `/metrics`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -143,13 +143,13 @@ impl Site {
             command.env("TEST_MONGO", uri);
         }
         command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut own = Own(command.spawn().unwrap());
+        let mut own = Own(command.spawn().unwrap(), None);
         let lines = BufReader::new(own.0.stderr.take().unwrap()).lines();
         let said = Arc::new(Mutex::new(String::new()));
         let (found, addresses) = oneshot::channel();
         let (text, mut found) = (Arc::clone(&said), Some(found));
         // Reads on after the start: a full pipe would block the gateway.
-        std::thread::spawn(move || {
+        own.1 = Some(std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let event: Value = serde_json::from_str(&line).unwrap_or_default();
                 if event["message"] == "serving"
@@ -160,7 +160,7 @@ impl Site {
                 }
                 text.lock().unwrap().push_str(&(line + "\n"));
             }
-        });
+        }));
         Starting { own, said, addresses, client: self.client.clone() }
     }
 
@@ -347,6 +347,10 @@ impl Own {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {
+                // What it said last is read when its end is.
+                if let Some(listener) = self.1.take() {
+                    listener.join().unwrap();
+                }
                 return status.code();
             }
             assert!(begun.elapsed() < most, "it has not ended within {most:?}");
