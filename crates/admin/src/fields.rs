@@ -18,8 +18,11 @@ impl Fields {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Problem> {
         let mut json = serde_json::Deserializer::from_slice(bytes);
         let members = json.deserialize_map(Members).and_then(|members| json.end().map(|()| members));
-        let members = members
-            .map_err(|error| Problem::invalid("body", format!("the body must be a JSON object: {error}")))?;
+        let members = members.map_err(|error| {
+            // Of a value of another kind it would say which, and a key that was pasted in its place is one.
+            let why = if error.is_data() { "something else is there".to_owned() } else { error.to_string() };
+            Problem::invalid("body", format!("the body must be a JSON object: {why}"))
+        })?;
         let mut seen = HashSet::new();
         if let Some((name, _)) = members.iter().find(|(name, _)| !seen.insert(name)) {
             let name = shown(name);
@@ -138,5 +141,26 @@ impl<'de> Visitor<'de> for Members {
             members.push(member);
         }
         Ok(members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::Fields;
+
+    #[test]
+    fn a_body_that_is_no_object_is_not_repeated() {
+        for body in
+            ["\"sk-live-01234567-89ab-cdef-0011-223344556677\"", "17012345", "[\"sk-live-0\"]", "false"]
+        {
+            let problem = format!("{:?}", Fields::parse(body.as_bytes()).unwrap_err());
+            assert!(
+                problem.contains("something else is there") && !problem.contains(&body[1..5]),
+                "{problem}"
+            );
+        }
+        let problem = format!("{:?}", Fields::parse(b"{\"orgName\":}").unwrap_err());
+        assert!(problem.contains("column 12"), "{problem}");
     }
 }

@@ -110,5 +110,6 @@ fn assert_plain(problem: &Problem) {
     assert_eq!(status, 400, "{detail}");
     assert!(!detail.is_empty() && detail.len() < 1000, "{detail}");
     assert!(!detail.contains(char::is_control), "{detail:?}");
+    assert!(!detail.contains("sk-live-0"), "a key is repeated: {detail}");
     assert!(field.is_some_and(|field| !field.contains(char::is_control) && field.len() < 1000), "{field:?}");
 }
