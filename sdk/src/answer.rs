@@ -131,7 +131,7 @@ impl AnswerReader {
     /// What a stream that still runs has counted so far, if it says so; cheap enough for every chunk.
     pub(crate) fn running(&self) -> Option<Tokens> {
         let Form::Stream(reader, kind, _) = &self.form else { return None };
-        let (usage, source) = stream_tokens(reader, *kind);
+        let (usage, source) = stream_tokens(reader.running_usage(), reader.delta_events(), *kind);
         Some(Tokens { usage: usage.filter(is_believable)?, source })
     }
 
@@ -142,7 +142,7 @@ impl AnswerReader {
                 if let Some(seen) = reader.fingerprint() {
                     fingerprint.learn(seen);
                 }
-                stream_tokens(reader, *kind)
+                stream_tokens(reader.usage(), reader.delta_events(), *kind)
             }
             Form::Whole(reader) => (reader.usage(), TokenSource::Usage),
             Form::Known(usage) => (*usage, TokenSource::Usage),
@@ -159,14 +159,13 @@ fn is_believable(usage: &Usage) -> bool {
     counts.into_iter().flatten().all(|count| count < MOST)
 }
 
-fn stream_tokens(reader: &StreamReader, kind: Kind) -> (Option<Usage>, TokenSource) {
-    match (reader.usage(), kind) {
+fn stream_tokens(told: (Option<Usage>, UsageKind), events: u64, kind: Kind) -> (Option<Usage>, TokenSource) {
+    match (told, kind) {
         ((usage, UsageKind::Final), _) => (usage, TokenSource::Usage),
         ((usage, UsageKind::Running), Kind::OpenAi) => (usage, TokenSource::Partial),
         ((_, UsageKind::None), Kind::OpenAi) => (None, TokenSource::None),
         // These two have no running usage: counting their events is the best there is.
         ((begun, _), Kind::Responses | Kind::Messages) => {
-            let events = reader.delta_events();
             if events == 0 && begun.is_none() {
                 return (None, TokenSource::None);
             }

@@ -77,6 +77,28 @@ fn following_a_stream_with_nothing_hidden_allocates_nothing() {
 }
 
 #[test]
+fn asking_for_the_running_usage_with_every_chunk_allocates_nothing() {
+    for (choices, prompt) in [(1, 17), (4, 17)] {
+        let chunks = chunks(choices);
+        let n = u32::try_from(choices).unwrap();
+        let mut reader =
+            StreamReader::new(StreamPlan { several: choices > 1, n, ..StreamPlan::watch(Kind::OpenAi) });
+        chunks[..10].iter().for_each(|chunk| drop(reader.push(chunk)));
+        let mut told = None;
+        let count = allocations(|| {
+            for chunk in &chunks {
+                reader.push(chunk);
+                told = reader.running_usage().0;
+            }
+        });
+        assert_eq!(count, 0, "{EVENTS} chunks");
+        let (usage, told) = (reader.usage().0.unwrap(), told.unwrap());
+        assert_eq!((told.prompt, told.completion, told.total), (usage.prompt, usage.completion, usage.total));
+        assert_eq!(told.prompt, Some(prompt));
+    }
+}
+
+#[test]
 fn hiding_allocates_next_to_nothing_where_the_chunks_are_written_as_they_come() {
     for (hide, several) in [(Hide::All, false), (Hide::Running, false), (Hide::All, true)] {
         let chunks = chunks(if several { 4 } else { 1 });

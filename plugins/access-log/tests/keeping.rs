@@ -57,7 +57,7 @@ fn a_retention_that_is_no_duration_is_reported_where_it_stands() {
     for (value, begins) in [
         ("\"90 moons\"", "3:13: `90 moons` is not a duration"),
         ("90", "3:13: expected a string"),
-        ("\"0s\"", "3:13: a duration must be longer than nothing"),
+        ("\"0s\"", "3:13: `retention`: a duration must be longer than nothing"),
     ] {
         let problems = testkit::problems(&with_retention(value));
         assert!(problems.len() == 1 && problems[0].starts_with(begins), "{problems:?}");

@@ -215,6 +215,16 @@ impl StreamReader {
         self.plan.fingerprint.as_ref().filter(|_| self.learned)
     }
 
+    /// What a stream that still runs has told of its usage by now. Unlike [`usage`](Self::usage) it parses nothing, and
+    /// of running usage it finds the tokens of prompt and answer only.
+    pub fn running_usage(&self) -> (Option<Usage>, UsageKind) {
+        if self.done.is_some() {
+            return (self.done, UsageKind::Final);
+        }
+        let running = if self.plan.several { self.choices.usage() } else { self.last.figures() };
+        (running, if running.is_some() { UsageKind::Running } else { UsageKind::None })
+    }
+
     /// The usage as far as it is known, and how far that is.
     pub fn usage(&self) -> (Option<Usage>, UsageKind) {
         if self.done.is_some() {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::event::Event;
 use super::json::{self, DELTA, FIRST_INDEX, Member, TEXT, USAGE};
+use super::tally::Last;
 use super::{Kind, StreamReader};
 use crate::usage::Usage;
 
@@ -98,8 +99,9 @@ impl StreamReader {
         let usage_at = |depth| json::usage(data, depth).and_then(|usage| Usage::read(&data[usage.value]));
         match event.name.or_else(|| json::kind(data)).unwrap_or_default() {
             b"message_start" => {
-                if let Some(usage) = json::usage(data, 2) {
-                    self.last.keep(&data[usage.value]);
+                // Read at once: it comes once, and is asked for with every chunk.
+                if let Some(usage) = usage_at(2) {
+                    self.last = Last::Read(usage);
                 }
             }
             b"content_block_delta" => {

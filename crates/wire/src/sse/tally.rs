@@ -48,6 +48,21 @@ impl Last {
             Self::Read(usage) => Some(*usage),
         }
     }
+
+    /// The two figures that are billed by, found without reading the rest: cheap enough for every chunk.
+    pub(super) fn figures(&self) -> Option<Usage> {
+        match self {
+            Self::None => None,
+            Self::Raw { len, bytes } => {
+                let raw = &bytes[..usize::from(*len)];
+                let completion = figure(raw, &COMPLETION).map(u64::from);
+                let prompt = figure(raw, &PROMPT).map(u64::from);
+                let usage = Usage { prompt, completion, ..Usage::default() };
+                (usage != Usage::default()).then(|| usage.with_total())
+            }
+            Self::Read(usage) => Some(*usage),
+        }
+    }
 }
 
 /// The last figures of each choice, where there are several: each event counts only its own. The sums are kept with

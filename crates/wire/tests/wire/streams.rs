@@ -303,6 +303,7 @@ fn a_stream_left_midway_counts_what_it_had() {
         let (_, reader) =
             through(plan(Kind::OpenAi, hide, false), chunks[..count].iter().map(String::as_bytes));
         assert_eq!(reader.usage(), (Some(tokens(17, count as u64 - 1)), UsageKind::Running));
+        assert_eq!(reader.running_usage(), reader.usage());
         assert!(!reader.saw_terminator());
     }
 }
