@@ -95,7 +95,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    /// A body whose head has just come. `length` is what the upstream declared.
+    /// A body whose head has just come. `length` is how long it will be, where that is known: 0 if its status has none.
     pub fn new(
         ex: Exchange,
         upstream: B,
@@ -211,7 +211,8 @@ where
 
     fn upstream_ended(&mut self) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         let mut held = self.reader.finish();
-        if self.reader.needs_terminator() && !self.reader.saw_terminator() {
+        let owes = self.left.is_some_and(|left| left > 0);
+        if owes || self.reader.needs_terminator() && !self.reader.saw_terminator() {
             return self.break_off(&Break::EARLY);
         }
         if !held.is_empty() {
@@ -236,7 +237,8 @@ where
     /// Ends a body that cannot be whole: a stream is told by an event, then the connection breaks.
     ///
     /// What was held of an event that never ended is let go. Where the beginning of one is out already, nothing
-    /// may follow it: an end of line could make it look whole, and be it `[DONE]`, the stream finished.
+    /// may follow it: an end of line could make it look whole, and be it `[DONE]`, the stream finished. Nor may anything
+    /// follow where the client was told the length: the event could fill it up.
     fn break_off(&mut self, reason: &Break) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         self.close();
         if self.ex.has_ended() {
@@ -245,7 +247,7 @@ where
         }
         self.ex.failed_with(reason.code);
         self.ex.count(self.reader.tokens());
-        if !self.is_between_events() {
+        if self.left.is_some() || !self.is_between_events() {
             self.ex.last(reason.outcome);
             return Poll::Ready(Some(Err(BrokenOff)));
         }

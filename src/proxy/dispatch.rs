@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, header::CONTENT_LENGTH};
+use http::{HeaderValue, Method, StatusCode, header::CONTENT_LENGTH};
+use http_body::Body as _;
 use reqwest::{Request, Response};
 use vllm_gateway_sdk::{
     AnswerReader, Deadlines, Error, Exchange, Head, Outcome, Reply, RequestBody, ResponseBody,
@@ -173,8 +174,10 @@ fn respond(
 ) -> Answered {
     let Taken { response, endpoint, lease, hide, choices } = taken;
     let (parts, body) = http::Response::from(response).into_parts();
-    let length =
-        parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    // Not what the head declares, but what it comes to: `Transfer-Encoding` overrides a length beside it, and where a
+    // status has no body there are no bytes to come, whatever is declared.
+    let framed = body.size_hint().exact();
+    let bodiless = parts.status == StatusCode::NO_CONTENT;
     let metadata = parts.headers.get("metadata").cloned();
     let mut head = Head { status: parts.status, headers: headers::to_client(parts.headers) };
     let streams = head.headers.get(http::header::CONTENT_TYPE).is_some_and(is_event_stream);
@@ -183,11 +186,11 @@ fn respond(
     } else {
         AnswerReader::whole(ex.route().answer, metadata.as_ref().map(HeaderValue::as_bytes))
     };
-    let length = if streams && hide != Hide::Nothing { None } else { length };
+    let length = if streams && hide != Hide::Nothing && !bodiless { None } else { framed };
     if let Err(error) = ex.respond(&mut head) {
         return Answered::Reply(ex.refuse_unseen(&error));
     }
-    if let Some(length) = length {
+    if let Some(length) = length.filter(|_| !bodiless) {
         head.headers.insert(CONTENT_LENGTH, length.into());
     }
     let total = started + upstream.total_timeout;

@@ -186,3 +186,70 @@ async fn an_upstreams_upgrade_or_compressed_answer_reaches_no_client() {
         stage.settled().await;
     }
 }
+
+#[tokio::test]
+async fn an_answer_without_content_has_finished_and_declares_no_length() {
+    for head in [
+        "",
+        "Content-Length: 0\r\n",
+        "Content-Length: 5\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Content-Type: text/event-stream\r\n",
+    ] {
+        let upstream = upstream_of(format!("HTTP/1.1 204 No Content\r\n{head}\r\n")).await;
+        let stage = Setup::rest(&PIPELINE.replace("{vllm}", &format!("http://{upstream}"))).start().await;
+        let answer = stage.chat(json!({"stream": head.contains("event-stream")})).await;
+        assert_eq!(answer.status(), 204, "{head}");
+        for name in ["content-length", "transfer-encoding"] {
+            assert!(!answer.headers().contains_key(name), "{head}: {:?}", answer.headers());
+        }
+        let id = request_id(&answer);
+        assert!(answer.bytes().await.unwrap().is_empty());
+        let record = stage.record(&id).await;
+        let found = (&record["outcome"], &record["status"]);
+        assert_eq!(found, (&json!("finished"), &json!(204)), "{head}");
+        stage.settled().await;
+    }
+}
+
+#[tokio::test]
+async fn a_length_beside_a_transfer_encoding_is_neither_believed_nor_passed() {
+    let whole = r#"{"id":"c","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
+    let (first, rest) = whole.split_at(20);
+    let chunks = format!("{:x}\r\n{first}\r\n{:x}\r\n{rest}\r\n0\r\n\r\n", first.len(), rest.len());
+    for length in [0, 5, 5000] {
+        let upstream = upstream_of(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+             Transfer-Encoding: chunked\r\n\r\n{chunks}"
+        ))
+        .await;
+        let stage = Setup::rest(&PIPELINE.replace("{vllm}", &format!("http://{upstream}"))).start().await;
+        let answer = stage.chat(json!({})).await;
+        assert!(!answer.headers().contains_key("content-length"), "{:?}", answer.headers());
+        let id = request_id(&answer);
+        assert_eq!(answer.text().await.unwrap(), whole, "{length}");
+        let record = stage.record(&id).await;
+        let found = (&record["outcome"], &record["tokenSource"], &record["totalTokens"]);
+        assert_eq!(found, (&json!("finished"), &json!("usage"), &json!(7)), "{length}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_ends_before_its_declared_length_has_broken() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let _ = socket.read(&mut [0; 16 * 1024]).await;
+            let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{}";
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    });
+    let stage = Setup::rest(&PIPELINE.replace("{vllm}", &format!("http://{upstream}"))).start().await;
+    let answer = stage.chat(json!({})).await;
+    assert_eq!(answer.headers()["content-length"], "9");
+    let id = request_id(&answer);
+    assert!(answer.bytes().await.is_err());
+    assert_eq!(stage.record(&id).await["outcome"], "upstream_broke");
+}

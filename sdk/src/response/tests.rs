@@ -169,3 +169,30 @@ async fn an_event_that_lacks_its_blank_line_is_not_completed_by_the_word_of_the_
         assert!(body.next().await.unwrap().is_err(), "{begun:?}");
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_ends_before_its_declared_length_has_broken_and_nothing_fills_it_up() {
+    let ends_after = |pieces: &[&'static str]| StreamBody::new(frames(pieces)).boxed_unsync();
+    let whole = AnswerReader::whole(Answer::Completion, None);
+    let mut body = ResponseBody::new(exchange(), ends_after(&["{}"]), whole, Some(3), deadlines());
+    assert_eq!(body.next().await.unwrap().unwrap(), "{}");
+    assert!(body.next().await.unwrap().is_err());
+    for broken in [ends_after(&["data: {}\n\n"]), breaks_after(&["data: {}\n\n"])] {
+        let choices = Choices { several: false, n: 1 };
+        let reader = AnswerReader::stream(Answer::Completion, Hide::Nothing, choices, Arc::default());
+        let mut body = ResponseBody::new(exchange(), broken, reader, Some(100), deadlines());
+        assert_eq!(body.next().await.unwrap().unwrap(), "data: {}\n\n");
+        assert!(body.next().await.unwrap().is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_no_bytes_is_whole_before_anybody_asks_for_it() {
+    for reader in [
+        AnswerReader::whole(Answer::Completion, None),
+        AnswerReader::stream(Answer::Completion, Hide::All, Choices { several: false, n: 1 }, Arc::default()),
+    ] {
+        let body = ResponseBody::new(exchange(), silent_after(&[]), reader, Some(0), deadlines());
+        assert!(body.exchange().has_ended());
+    }
+}
