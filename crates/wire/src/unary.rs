@@ -89,6 +89,9 @@ impl BodyReader {
     }
 
     /// The usage of the answer, once all of it was pushed. `None` if it has none, or did not come whole.
+    ///
+    /// An answer that has usage in a member only, as none of vLLM's does, and lacks nothing but as many brackets at its
+    /// end as that lies deep, is taken for a whole one: how deep the first `"usage"` stood, nobody has counted.
     pub fn usage(&self) -> Option<Usage> {
         let whole = self.state == State::Between && self.candidate.is_some_and(|at| self.level == at - 1);
         if whole && !self.taking && self.object.len() <= MAX_OBJECT {
@@ -105,10 +108,11 @@ impl BodyReader {
         seam[..held].copy_from_slice(&self.carry[..held]);
         seam[held..held + head].copy_from_slice(&chunk[..head]);
         let seam = &seam[..held + head];
-        if let Some(end) = find(seam, None).filter(|&end| end > held) {
+        // What ends in the bytes before has been judged.
+        if let Some(end) = find(seam, None, (held + 1).saturating_sub(NEEDLE.len())) {
             return Some(end - held);
         }
-        find(chunk, self.carry[..held].last().copied())
+        find(chunk, self.carry[..held].last().copied(), 0)
     }
 
     fn carry_over(&mut self, chunk: &[u8]) {
@@ -191,10 +195,10 @@ impl BodyReader {
     }
 }
 
-/// The end of the first `"usage"` whose first quote is not an escaped one, given the byte before these.
-fn find(bytes: &[u8], before: Option<u8>) -> Option<usize> {
+/// The end of the first `"usage"` from this place on whose first quote is not an escaped one, given the byte before
+/// all of these.
+fn find(bytes: &[u8], before: Option<u8>, mut from: usize) -> Option<usize> {
     let previous = |at: usize| if at == 0 { before } else { bytes.get(at - 1).copied() };
-    let mut from = 0;
     loop {
         let at = from + FINDER.find(bytes.get(from..)?)?;
         if previous(at) != Some(b'\\') {
