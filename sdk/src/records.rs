@@ -1,13 +1,24 @@
 //! Where records go: a sink that is asked for room before the request is admitted, and keeps what it has taken.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
 
 use crate::{Error, Facts, Outcome};
+
+/// How long a request waits for room that is being made: longer than a disk takes to make a file on a bad day.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The gateway's record keeper. No call waits for a disk or a store.
 pub trait RecordSink: Send + Sync {
     /// Takes room for one record; none if there is none.
     fn admit(&self) -> Option<Room>;
+
+    /// Ends when there may be more room than there was when this was called. None if nobody is making any: what may
+    /// be kept is used up, or the disk takes no more.
+    fn more_room(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
+        None
+    }
 
     /// An upstream is about to be called: from here on the record outlives the process, and is `interrupted` if
     /// nothing follows.
@@ -32,12 +43,32 @@ pub struct Room(pub u64);
 
 impl dyn RecordSink {
     /// Room for the record of one request, or the refusal of that request: rather refused than unrecorded.
-    pub fn ticket(self: &Arc<Self>) -> Result<Ticket, Error> {
-        if let Some(room) = self.admit() {
-            return Ok(Ticket(Some((Arc::clone(self), room))));
+    ///
+    /// Waits only where all room is taken and more is being made; then for five seconds at most.
+    pub async fn ticket(self: &Arc<Self>) -> Result<Ticket, Error> {
+        match self.admit() {
+            Some(room) => Ok(self.ticket_for(room)),
+            None => self.ticket_in_time().await,
+        }
+    }
+
+    async fn ticket_in_time(self: &Arc<Self>) -> Result<Ticket, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        // Asked for before the next look, so that room which is made in between is not slept through.
+        while let Some(more) = self.more_room() {
+            if let Some(room) = self.admit() {
+                return Ok(self.ticket_for(room));
+            }
+            if timeout_at(deadline, more).await.is_err() {
+                break;
+            }
         }
         let message = "the access log cannot take more records at the moment, and no request goes unrecorded";
         Err(Error::unavailable("log_unavailable", message).retry_after(5))
+    }
+
+    fn ticket_for(self: &Arc<Self>, room: Room) -> Ticket {
+        Ticket(Some((Arc::clone(self), room)))
     }
 }
 

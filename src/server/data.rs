@@ -75,7 +75,7 @@ impl DataPlane {
         if is_sound && head.method == Method::GET {
             match head.uri.path() {
                 "/health" => return Answered::Reply(Reply::json(StatusCode::OK, r#"{"status":"ok"}"#)),
-                "/ready" => return Answered::Reply(self.ready()),
+                "/ready" => return Answered::Reply(self.ready().await),
                 _ => {}
             }
         }
@@ -87,7 +87,8 @@ impl DataPlane {
         let (route, pipeline) = match placed {
             Ok(placed) => placed,
             Err(error) => {
-                let mut reply = self.refuse_before_pipeline(&runtime, &head, client_ip, request_id, &error);
+                let mut reply =
+                    self.refuse_before_pipeline(&runtime, &head, client_ip, request_id, &error).await;
                 metrics().refused(reply.head.status.as_u16());
                 if !is_sound {
                     // Whoever is in front of the gateway may see its end elsewhere: nothing behind it is read.
@@ -130,7 +131,7 @@ impl DataPlane {
         }
     }
 
-    fn ready(&self) -> Reply {
+    async fn ready(&self) -> Reply {
         if self.drain.has_begun() {
             return draining().reply(Api::OpenAi);
         }
@@ -141,7 +142,7 @@ impl DataPlane {
         }
         // Whoever cannot be recorded is refused. The ticket gives its room back when it is dropped.
         if self.current.load().keeps_records
-            && let Err(full) = self.services.records.ticket()
+            && let Err(full) = self.services.records.ticket().await
         {
             return full.reply(Api::OpenAi);
         }
@@ -149,7 +150,7 @@ impl DataPlane {
     }
 
     /// A request that no pipeline sees has a record all the same, where any are kept.
-    fn refuse_before_pipeline(
+    async fn refuse_before_pipeline(
         &self,
         runtime: &Runtime,
         head: &Parts,
@@ -161,7 +162,7 @@ impl DataPlane {
         if !runtime.keeps_records {
             return error.reply(api);
         }
-        match self.services.records.ticket() {
+        match self.services.records.ticket().await {
             Ok(mut ticket) => {
                 let mut facts = Facts::new(head, request_id, client_ip, None);
                 facts.refused(error);

@@ -297,7 +297,12 @@ async fn read(mut answer: Response, id: String, leaves_after: Option<u64>) -> As
         let answer: Value = serde_json::from_slice(&bytes).unwrap();
         asked.usage = answer["usage"]["completion_tokens"].as_u64();
         asked.tokens = asked.usage.unwrap_or_default();
-        asked.code = answer["error"]["code"].as_str().unwrap_or_default().to_owned();
+        let error = &answer["error"];
+        asked.code = error["code"].as_str().unwrap_or_default().to_owned();
+        // Anthropic's shape has no codes.
+        if error["message"].as_str().is_some_and(|text| text.contains("no request goes unrecorded")) {
+            asked.code = "log_unavailable".into();
+        }
     }
     asked
 }

@@ -46,7 +46,7 @@ impl Folder {
     /// Takes the folder, which is made if it is missing.
     pub(crate) fn lock(path: &Path) -> Result<(Self, Lock), JournalError> {
         let failed = |error| JournalError::Io { path: path.to_owned(), error };
-        fs::create_dir_all(path).map_err(failed)?;
+        make(path).map_err(failed)?;
         let lock = options().open(path.join("lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok((Self { path: path.to_owned() }, Lock { _file: lock })),
@@ -141,6 +141,15 @@ fn has_holes(file: &File) -> io::Result<bool> {
         let _ = file;
         Ok(false)
     }
+}
+
+/// Makes a folder, for the owner alone, where there is none.
+pub(crate) fn make(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
 }
 
 /// For the owner alone: records name people's organisations and addresses.

@@ -3,13 +3,14 @@
 use std::{
     cell::RefCell,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::Thread,
 };
 
 use arc_swap::{ArcSwapOption, Guard};
+use tokio::sync::{Notify, futures::Notified};
 use vllm_gateway_record::{Progress, Record, RecordView};
 
 use crate::{
@@ -36,7 +37,11 @@ pub(crate) struct Journal {
     /// The group of cells where the last sweep stopped, counted through all regions.
     pub(crate) swept: AtomicUsize,
     /// Who makes new regions; woken when the current one is full.
-    pub(crate) keeper: std::sync::OnceLock<Thread>,
+    pub(crate) keeper: OnceLock<Thread>,
+    /// Told whenever the keeper has looked after room.
+    pub(crate) looked: Notify,
+    /// The keeper can make no more: the quota is used up, or the disk refuses.
+    pub(crate) at_end: AtomicBool,
 }
 
 /// A closed record that was taken out for the store.
@@ -65,6 +70,12 @@ impl Journal {
     /// Room for one record; none when the quota is used up, or the disk has no more.
     pub(crate) fn admit(&self) -> Option<Place> {
         self.take(Span::SMALLEST)
+    }
+
+    /// Ends when the keeper has looked after room once more; none if it can make no more.
+    pub(crate) fn more_room(&self) -> Option<Notified<'_>> {
+        let looked = self.looked.notified();
+        (!self.at_end.load(Ordering::Acquire)).then_some(looked)
     }
 
     /// An upstream is about to be called: from here on the record is there. Whether it was not before.

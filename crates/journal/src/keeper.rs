@@ -82,9 +82,12 @@ impl Work {
     }
 
     fn make_room(&mut self) {
-        match make_room(&self.journal) {
-            Ok(()) if !self.failing => {}
-            Ok(()) => {
+        let made = make_room(&self.journal);
+        self.journal.at_end.store(!matches!(made, Ok(true)), Ordering::Release);
+        self.journal.looked.notify_waiters();
+        match made {
+            Ok(_) if !self.failing => {}
+            Ok(_) => {
                 tracing::info!("journal files can be made again");
                 self.failing = false;
             }
@@ -99,8 +102,8 @@ impl Work {
     }
 }
 
-/// Keeps as many cells free as one region has, while the quota allows.
-pub(crate) fn make_room(journal: &Journal) -> io::Result<()> {
+/// Keeps as many cells free as one region has, while the quota allows. Whether any are.
+pub(crate) fn make_room(journal: &Journal) -> io::Result<bool> {
     loop {
         let (mut count, mut free) = (0, 0);
         for (_, region) in journal.each_region() {
@@ -108,7 +111,7 @@ pub(crate) fn make_room(journal: &Journal) -> io::Result<()> {
             free += region.free();
         }
         if free >= CELLS || count >= journal.quota {
-            return Ok(());
+            return Ok(free > 0);
         }
         let vacant = journal.regions.iter().position(|region| region.load().is_none());
         let number = vacant.and_then(|number| u16::try_from(number).ok());

@@ -3,10 +3,14 @@
 use std::{
     collections::HashSet,
     io,
-    sync::{Arc, OnceLock, atomic::AtomicUsize},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize},
+    },
 };
 
 use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
@@ -51,7 +55,16 @@ impl Journal {
         }
         let found = recovery.finish();
         let (current, swept) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let journal = Self { disk, regions, quota, current, swept, keeper: OnceLock::new() };
+        let journal = Self {
+            disk,
+            regions,
+            quota,
+            current,
+            swept,
+            keeper: OnceLock::new(),
+            looked: Notify::new(),
+            at_end: AtomicBool::new(false),
+        };
         Ok((journal, found))
     }
 }

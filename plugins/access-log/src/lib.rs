@@ -43,7 +43,7 @@ impl Plugin for AccessLog {
 impl Filter for AccessLog {
     async fn on_request(&self, _ex: &mut Exchange) -> Result<Flow, Error> {
         // Room is taken now: a record that finds none at the end would be lost.
-        let ticket = self.records.ticket()?;
+        let ticket = self.records.ticket().await?;
         Ok(Flow::Watch(Box::new(Entry(ticket))))
     }
 

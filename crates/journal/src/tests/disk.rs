@@ -21,6 +21,8 @@ pub(crate) struct MemoryDisk {
     files: Mutex<BTreeMap<u16, Words>>,
     pub(crate) refuses_files: AtomicBool,
     pub(crate) refuses_syncs: AtomicBool,
+    /// A new file is not made before this is taken back.
+    pub(crate) holds_files: AtomicBool,
     /// A sync does not end before this is taken back.
     pub(crate) holds_syncs: AtomicBool,
     /// A sync has begun.
@@ -37,6 +39,7 @@ impl MemoryDisk {
             files: Mutex::default(),
             refuses_files: AtomicBool::new(false),
             refuses_syncs: AtomicBool::new(false),
+            holds_files: AtomicBool::new(false),
             holds_syncs: AtomicBool::new(false),
             syncs: AtomicBool::new(false),
             rested: Mutex::default(),
@@ -93,6 +96,9 @@ impl Disk for Arc<MemoryDisk> {
     }
 
     fn create(&self, number: u16) -> io::Result<Box<dyn Area>> {
+        while self.holds_files.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
         if self.refuses_files.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::StorageFull.into());
         }

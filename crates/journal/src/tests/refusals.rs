@@ -1,6 +1,7 @@
 //! A disk without room, a disk that fails, a folder that somebody has.
 
 use std::{
+    path::Path,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
@@ -150,8 +151,12 @@ fn a_folder_has_one_journal_at_a_time() {
 
 #[test]
 fn a_real_folder_keeps_records_over_a_restart_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
     let place = TempDir::new().unwrap();
-    let (folder, held) = Folder::lock(place.path()).unwrap();
+    let path = place.path().join("new/journal");
+    let (folder, held) = Folder::lock(&path).unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(&place.path().join("new"))), (0o700, 0o700));
     let journal = Arc::new(Journal::open_on(Box::new(folder), 64 << 20).unwrap().0);
     let keeper = Keeper::start(&journal, Some(Duration::from_millis(10))).unwrap();
     let running = begin(&journal, &record(1));
@@ -160,12 +165,11 @@ fn a_real_folder_keeps_records_over_a_restart_for_its_owner_only() {
     assert!(running.is_open());
     drop((keeper, journal, held));
 
-    let (folder, _held) = Folder::lock(place.path()).unwrap();
+    let (folder, _held) = Folder::lock(&path).unwrap();
     let files = folder.list().unwrap();
     assert!(!files.is_empty());
-    for file in std::fs::read_dir(place.path()).unwrap() {
-        use std::os::unix::fs::PermissionsExt;
-        assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    for file in std::fs::read_dir(&path).unwrap() {
+        assert_eq!(mode(&file.unwrap().path()), 0o600);
     }
     let (journal, counts) = Journal::open_on(Box::new(folder), 64 << 20).unwrap();
     assert_eq!((counts.records, counts.interrupted), (2, 1));

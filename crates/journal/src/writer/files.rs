@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use vllm_gateway_sdk::Record;
 
-use crate::journal::Damaged;
+use crate::{folder, journal::Damaged};
 
 /// The quarantine file. All calls block.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl Files {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{line}");
         }
-        std::fs::create_dir_all(&self.folder)?;
+        folder::make(&self.folder)?;
         let mut options = OpenOptions::new();
         options.append(true).create(true);
         #[cfg(unix)]

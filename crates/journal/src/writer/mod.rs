@@ -8,7 +8,9 @@ mod files;
 mod housekeeping;
 mod shipping;
 
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -142,6 +144,10 @@ impl Drop for RecordWriter {
 impl RecordSink for RecordWriter {
     fn admit(&self) -> Option<Room> {
         self.journal.admit().map(|place| Room(place.bits()))
+    }
+
+    fn more_room(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
+        Some(Box::pin(self.journal.more_room()?))
     }
 
     fn open(&self, room: &mut Room, facts: &Facts) {

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 use std::path::Path;
 
+use std::sync::atomic::Ordering;
+
 use jiff::SignedDuration;
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -94,6 +96,33 @@ async fn what_is_submitted_is_stored_without_being_flushed() {
     .unwrap();
     assert_eq!(writer.counts(), RecordCounts { accepted: 1_234, stored: 1_234, quarantined: 0, pending: 0 });
     assert_eq!(place.stored().await, 1_234);
+}
+
+#[tokio::test]
+async fn who_finds_no_room_waits_for_a_file_that_is_being_made_and_for_nothing_else() {
+    let place = Place::new().await;
+    let _held = place.hold();
+    let disk = crate::tests::MemoryDisk::new();
+    let options = WriterOptions { max_size: 8 << 20, ..WriterOptions::in_folder(place.folder.path()) };
+    let store = Arc::clone(&place.store) as Arc<dyn LogStore>;
+    let writer = RecordWriter::start_on(Box::new(Arc::clone(&disk)), None, store, options).unwrap();
+    // A slow disk.
+    disk.holds_files.store(true, Ordering::SeqCst);
+    let mut rooms: Vec<_> = std::iter::from_fn(|| writer.admit()).collect();
+    let sink: Arc<dyn RecordSink> = Arc::clone(&writer) as Arc<dyn RecordSink>;
+    let mut waiting = Box::pin(sink.ticket());
+    assert!(timeout(Duration::ZERO, &mut waiting).await.is_err(), "a file is being made");
+    disk.holds_files.store(false, Ordering::SeqCst);
+    let ticket = timeout(Duration::from_secs(4), waiting).await.unwrap().unwrap();
+    // The quota: nobody makes room, so nobody waits for it.
+    drop(ticket);
+    while let Some(more) = writer.more_room() {
+        rooms.extend(std::iter::from_fn(|| writer.admit()));
+        timeout(Duration::from_secs(4), more).await.unwrap();
+    }
+    rooms.extend(std::iter::from_fn(|| writer.admit()));
+    assert_eq!(rooms.len(), 2 * 4_096);
+    assert!(timeout(Duration::ZERO, sink.ticket()).await.unwrap().is_err(), "refused at once");
 }
 
 #[tokio::test]
