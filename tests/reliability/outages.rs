@@ -44,11 +44,15 @@ pub(crate) struct Busy {
 
 impl Busy {
     pub(crate) async fn new(site: &Site) -> Self {
+        Self::with(site, 16).await
+    }
+
+    async fn with(site: &Site, clients: usize) -> Self {
         let from = Timestamp::now();
         let gateway = site.start().await;
         let key = gateway.app().await;
         gateway.becomes_ready(200).await;
-        let crowd = Crowd::new(16, "busy", &mut Random::seeded("load"));
+        let crowd = Crowd::new(clients, "busy", &mut Random::seeded("load"));
         crowd.turn_to(Target { data: gateway.data.clone(), key });
         Self { gateway, crowd, from }
     }
@@ -57,12 +61,7 @@ impl Busy {
     pub(crate) async fn serves(&self, more: usize) {
         let before = self.crowd.asked().len();
         until("requests are served", || async { self.crowd.asked().len() >= before + more }).await;
-        for asked in &self.crowd.asked()[before..] {
-            // Of a key that is not known nobody can say more while the store is away.
-            let expected: &[u16] = if asked.known { &[200, 404] } else { &[401, 503] };
-            assert!(asked.status.is_none_or(|status| expected.contains(&status)), "{asked:?}");
-            assert!(asked.end != End::Broken && !asked.error, "{asked:?}");
-        }
+        as_if_nothing_were_wrong(&self.crowd.asked()[before..]);
     }
 
     /// Ends the load and compares the ledgers.
@@ -75,6 +74,15 @@ impl Busy {
         assert_eq!(counts.stored, records.len() as u64, "{counts:?}");
         let tally = reconcile(&asked, &site.vllm.ledger(), &records, false);
         (self.gateway, tally)
+    }
+}
+
+fn as_if_nothing_were_wrong(asked: &[Asked]) {
+    for asked in asked {
+        // Of a key that is not known nobody can say more while the store is away.
+        let expected: &[u16] = if asked.known { &[200, 404] } else { &[401, 503] };
+        assert!(asked.status.is_none_or(|status| expected.contains(&status)), "{asked:?}");
+        assert!(asked.end != End::Broken && !asked.error, "{asked:?}");
     }
 }
 
@@ -115,6 +123,35 @@ async fn while_the_database_is_locked_requests_are_served_and_memory_stays_bound
     // What was needed for the outage goes, too.
     until("the journal shrinks", || async { site.journal_bytes() <= 12 << 20 }).await;
     assert!(gateway.memory() < bound + 32 * 1024, "{} KiB", gateway.memory());
+}
+
+/// `OUTAGE_MINUTES=60 cargo test --test reliability -- --ignored an_hour`; the figures are in `docs/reliability.md`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes an hour, or OUTAGE_MINUTES"]
+async fn an_hour_without_the_store_costs_no_request_no_record_and_no_memory() {
+    let minutes = std::env::var("OUTAGE_MINUTES").map_or(60, |minutes| minutes.parse().unwrap());
+    let site = Site::sqlite().await;
+    let busy = Busy::with(&site, 4).await;
+    busy.serves(200).await;
+    let held = Held::new(&site);
+    let away = Instant::now();
+    let (before, mut most) = (busy.gateway.memory(), 0);
+    while away.elapsed() < Duration::from_mins(minutes) {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        most = most.max(busy.gateway.memory());
+    }
+    let counts = busy.gateway.counts().await;
+    let journal = site.journal_bytes() >> 20;
+    as_if_nothing_were_wrong(&busy.crowd.asked());
+    eprintln!(
+        "away for {:.0?}: {counts:?}, {journal} MiB of journal; {before} KiB before, {most} at most",
+        away.elapsed()
+    );
+    assert!(most < before + 24 * 1024, "memory is bounded");
+    let begun = Instant::now();
+    drop(held);
+    let (_, tally) = busy.reconciled(&site, Vec::new()).await;
+    eprintln!("stored after {:.1?}: {tally:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
