@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -15,7 +15,7 @@ use vllm_gateway_wire::{
     peek::{Peek, Peeked},
 };
 
-use crate::Error;
+use crate::{Ending, Error};
 
 /// A body as it comes from the client's connection.
 pub type IncomingBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -29,15 +29,15 @@ pub struct BodyLimits {
     pub deadline: Duration,
     /// The memory that all bodies together may take.
     pub budget: Arc<BodyBudget>,
-    /// Set at the end of `shutdown_grace`: what still runs ends as interrupted.
-    pub cut: Arc<AtomicBool>,
+    /// The end of the gateway that all this is a part of.
+    pub ending: Arc<Ending>,
 }
 
 impl BodyLimits {
     /// Bounds with a budget of their own.
     #[must_use]
-    pub fn new(max: u64, deadline: Duration, budget: u64) -> Self {
-        Self { max, deadline, budget: Arc::new(BodyBudget::new(budget)), cut: Arc::default() }
+    pub fn new(max: u64, deadline: Duration, budget: u64, ending: Arc<Ending>) -> Self {
+        Self { max, deadline, budget: Arc::new(BodyBudget::new(budget)), ending }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,7 @@ use vllm_gateway_wire::{
 };
 
 use crate::{
-    BodyLimits, Consumer, Error, Facts, Head, IncomingBody, ModelPlace, Outcome, Reply, RequestBody,
+    BodyLimits, Consumer, Ending, Error, Facts, Head, IncomingBody, ModelPlace, Outcome, Reply, RequestBody,
     ResponseFilter, Route, Target, Tokens, Wants,
     body::{self, Judge},
     events::EventReader,
@@ -353,10 +353,10 @@ impl Exchange {
         self.limits.deadline
     }
 
-    /// Whether the gateway is cutting off what still runs.
+    /// The end of the gateway that serves it.
     #[must_use]
-    pub fn is_cut(&self) -> bool {
-        self.limits.cut.load(Ordering::Relaxed)
+    pub fn ending(&self) -> &Ending {
+        &self.limits.ending
     }
 
     /// The body, if it has been read. It is let go, and its memory with it, once nothing more is to be sent.
@@ -379,7 +379,7 @@ impl Drop for Exchange {
                 Outcome::Replied
             }
             None if panicking => Outcome::GatewayError,
-            None if self.is_cut() => Outcome::Interrupted,
+            None if self.ending().is_cut() => Outcome::Interrupted,
             None => Outcome::ClientGone,
         };
         let facts = &self.facts;

@@ -109,7 +109,7 @@ mod tests {
     use http_body_util::{BodyExt, Empty};
 
     use super::*;
-    use crate::{BodyLimits, Incoming, Route};
+    use crate::{BodyLimits, Ending, Incoming, Route};
 
     /// Waits for what never comes.
     struct Stuck;
@@ -127,7 +127,12 @@ mod tests {
         let mut ex = Exchange::new(Incoming {
             head,
             body: Empty::new().map_err(|never| match never {}).boxed_unsync(),
-            limits: Arc::new(BodyLimits::new(1, Duration::from_secs(1), 1)),
+            limits: Arc::new(BodyLimits::new(
+                1,
+                Duration::from_secs(1),
+                1,
+                Arc::new(Ending::new(Duration::ZERO)),
+            )),
             route: Route::of_path("/v1/chat/completions").unwrap(),
             pipeline: None,
             client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -39,6 +39,8 @@ pub struct ResponseBody<B> {
     deadlines: Deadlines,
     timer: Option<Pin<Box<Sleep>>>,
     heard: Instant,
+    /// When it is to look next whether the gateway ends.
+    looks: Instant,
     /// When the client was last sent anything.
     spoken: Instant,
     state: State,
@@ -50,6 +52,7 @@ pub struct ResponseBody<B> {
 enum Due {
     Heartbeat,
     Deadline,
+    Cut,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,6 +116,7 @@ where
             deadlines: Deadlines { heartbeat: deadlines.heartbeat.filter(|_| beats), ..deadlines },
             timer: None,
             heard: now,
+            looks: now + ex.ending().look(),
             spoken: now,
             state: State::Streaming,
             ends_in_line: false,
@@ -167,6 +171,7 @@ where
                         Poll::Pending => Poll::Pending,
                         Poll::Ready(Due::Heartbeat) => Poll::Ready(Some(Ok(Bytes::from_static(HEARTBEAT)))),
                         Poll::Ready(Due::Deadline) => self.break_off(&Break::SLOW),
+                        Poll::Ready(Due::Cut) => self.break_off(&Break::CUT),
                     };
                 }
             }
@@ -179,7 +184,7 @@ where
     fn overdue(&self) -> Option<Break> {
         match () {
             () if self.ex.has_ended() => None,
-            () if self.ex.is_cut() => Some(Break::CUT),
+            () if self.ex.ending().is_cut() => Some(Break::CUT),
             () if self.heard >= self.deadlines.total => Some(Break::SLOW),
             () => None,
         }
@@ -271,13 +276,13 @@ where
         self.state = State::Done;
     }
 
-    /// Ready when a deadline has passed, or when the client should hear something. The timer is moved only when it
-    /// fires, not with every chunk.
+    /// Ready when a deadline has passed, when the client should hear something, or when the gateway cuts off what runs.
+    /// The timer is moved only when it fires, not with every chunk.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
         loop {
             let deadline = (self.heard + self.deadlines.gap).min(self.deadlines.total);
             let heartbeat = self.deadlines.heartbeat.map(|every| self.spoken + every);
-            let due = heartbeat.map_or(deadline, |heartbeat| heartbeat.min(deadline));
+            let due = heartbeat.map_or(deadline, |heartbeat| heartbeat.min(deadline)).min(self.looks);
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -289,6 +294,13 @@ where
             }
             if now >= deadline {
                 return Poll::Ready(Due::Deadline);
+            }
+            if self.ex.ending().is_cut() {
+                return Poll::Ready(Due::Cut);
+            }
+            if now >= self.looks {
+                self.looks = now + self.ex.ending().look();
+                continue;
             }
             // Inside an event nothing may be said; the next silence is waited for.
             self.spoken = now;

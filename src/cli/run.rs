@@ -1,6 +1,6 @@
 //! `vllm-gateway run`: serves until told to stop.
 
-use std::{io::IsTerminal, path::Path, sync::atomic::Ordering};
+use std::{io::IsTerminal, path::Path};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -51,12 +51,12 @@ pub(super) async fn serve(gateway: Gateway) -> Result<(), Failure> {
             _ = interrupt.recv() => break,
         }
     }
-    let cut = gateway.cut();
+    let ending = gateway.ending();
     tokio::select! {
         () = gateway.shutdown() => return Ok(()),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    cut.store(true, Ordering::SeqCst);
+    ending.cut();
     Err(anyhow::anyhow!("ended at once by a second signal").into())
 }

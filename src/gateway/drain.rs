@@ -3,29 +3,29 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use tokio::sync::Notify;
+use vllm_gateway_sdk::Ending;
 
 /// What runs, and whether the gateway is waiting for it to end.
-#[derive(Default)]
 pub(crate) struct Drain {
-    begun: AtomicBool,
+    ending: Arc<Ending>,
     running: AtomicU64,
     ended: Notify,
 }
 
 impl Drain {
-    /// From now on new requests are refused.
-    pub(crate) fn begin(&self) {
-        self.begun.store(true, Ordering::SeqCst);
+    pub(crate) fn new(ending: Arc<Ending>) -> Self {
+        Self { ending, running: AtomicU64::new(0), ended: Notify::new() }
     }
 
-    pub(crate) fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed)
+    /// The end whose requests are counted here.
+    pub(crate) fn ending(&self) -> &Arc<Ending> {
+        &self.ending
     }
 
     /// Exchanges that run now.
@@ -60,7 +60,7 @@ pub(crate) struct Running(Arc<Drain>);
 impl Drop for Running {
     fn drop(&mut self) {
         let last = self.0.running.fetch_sub(1, Ordering::SeqCst) == 1;
-        if last && self.0.has_begun() {
+        if last && self.0.ending.has_begun() {
             self.0.ended.notify_waiters();
         }
     }

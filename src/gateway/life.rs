@@ -1,13 +1,6 @@
 //! A running gateway, and its end: refuse, wait, cut, flush, close.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinSet,
@@ -15,9 +8,10 @@ use tokio::{
 };
 use vllm_gateway_directory::Directory;
 use vllm_gateway_journal::RecordWriter;
+use vllm_gateway_sdk::Ending;
 use vllm_gateway_store::{SqliteLock, Store};
 
-use super::{Current, Drain, Reloader};
+use super::{Drain, Reloader};
 use crate::server::Serving;
 
 /// How long records may take to reach the store at the end, and what else the store is to be told.
@@ -27,7 +21,6 @@ const CLOSE: Duration = Duration::from_secs(5);
 
 /// What a gateway consists of.
 pub(super) struct Parts {
-    pub(super) current: Arc<Current>,
     pub(super) store: Arc<dyn Store>,
     pub(super) directory: Arc<Directory>,
     pub(super) writer: Arc<RecordWriter>,
@@ -35,7 +28,6 @@ pub(super) struct Parts {
     pub(super) drain: Arc<Drain>,
     pub(super) data: Serving,
     pub(super) admin: Serving,
-    pub(super) grace: Duration,
     /// Held until everything is closed.
     pub(super) lock: Option<SqliteLock>,
 }
@@ -92,20 +84,21 @@ impl Gateway {
         self.parts.reloader.reload().await.is_ok()
     }
 
-    /// What is set when nothing is waited for any longer: what runs then is `interrupted`, and not its client's doing.
-    pub(crate) fn cut(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.parts.current.load().limits.cut)
+    /// Where it is told that nothing is waited for any longer: what runs then is `interrupted`, and not its client's
+    /// doing.
+    pub(crate) fn ending(&self) -> Arc<Ending> {
+        Arc::clone(self.parts.drain.ending())
     }
 
     /// Ends it: new requests are refused, running ones may end within `shutdown_grace`, records reach the store.
     pub async fn shutdown(mut self) {
-        let Parts { current, store, directory, writer, drain, data, admin, grace, lock, .. } = self.parts;
-        drain.begin();
+        let Parts { store, directory, writer, drain, data, admin, lock, .. } = self.parts;
+        drain.ending().begin();
         tracing::info!(running = drain.running(), "shutting down");
-        if !drain.wait(grace).await {
+        if !drain.wait(drain.ending().grace()).await {
             tracing::warn!(running = drain.running(), "cutting off what still runs");
-            current.load().limits.cut.store(true, Ordering::Relaxed);
-            // Streams that get another chunk end with an error event; the rest is dropped below.
+            drain.ending().cut();
+            // Who still runs looks twice in this time, and tells its client; whom that does not reach is dropped below.
             drain.wait(Duration::from_secs(1)).await;
             data.handle.stop_forceful();
         }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use http::HeaderMap;
 use jiff::Timestamp;
 use vllm_gateway_config::{Config, Network};
-use vllm_gateway_sdk::{BodyLimits, Pipeline, Route, Services, Step};
+use vllm_gateway_sdk::{BodyLimits, Ending, Pipeline, Route, Services, Step};
 
 use crate::{
     telemetry::metrics::metrics,
@@ -53,6 +53,11 @@ impl Runtime {
             server.max_body_size.bytes(),
             server.body_timeout.get(),
             server.body_memory.bytes(),
+            // The end of a gateway is one, whatever is reloaded meanwhile.
+            old.map_or_else(
+                || Arc::new(Ending::new(server.shutdown_grace.get())),
+                |old| Arc::clone(&old.limits.ending),
+            ),
         );
         Ok(Self {
             pipelines: pipelines.collect(),
@@ -64,11 +69,7 @@ impl Runtime {
                 .any(|p| p.steps.iter().any(|step| step.plugin == "access-log")),
             limits: match old {
                 // Bodies of requests that still run are counted on.
-                Some(old) => Arc::new(BodyLimits {
-                    budget: Arc::clone(&old.limits.budget),
-                    cut: Arc::clone(&old.limits.cut),
-                    ..limits
-                }),
+                Some(old) => Arc::new(BodyLimits { budget: Arc::clone(&old.limits.budget), ..limits }),
                 None => Arc::new(limits),
             },
             built: Timestamp::now(),

@@ -55,9 +55,8 @@ impl Gateway {
         runtime.start(&services);
         let current = Arc::new(Current::new(runtime));
         let reloader = Arc::new(Reloader::new(path.to_owned(), text, Arc::clone(&current), services.clone()));
-        let drain = Arc::new(Drain::default());
-
         let runtime = current.load();
+        let drain = Arc::new(Drain::new(Arc::clone(&runtime.limits.ending)));
         let (server, admin_options, base) =
             (&runtime.config.server, &runtime.config.admin, &runtime.config.base);
         let apps = Arc::clone(&directory);
@@ -85,8 +84,7 @@ impl Gateway {
         )
         .await?;
 
-        let grace = server.shutdown_grace.get();
-        let parts = Parts { current, store, directory, writer, reloader, drain, data, admin, grace, lock };
+        let parts = Parts { store, directory, writer, reloader, drain, data, admin, lock };
         Ok(Self::new(parts, data_address, admin_address))
     }
 }

@@ -117,11 +117,8 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
     Err(Error::unavailable("no_healthy_endpoint", message).retry_after(5).outcome(outcome))
 }
 
-/// How soon a request that waits for its head is told that the gateway cannot wait any longer.
-const LOOK: Duration = Duration::from_millis(500);
-
 /// The head, or that it did not come in time. An error if the gateway ends meanwhile: then there is still somebody to be
-/// told so. Looked for now and then, because a place to wait for that would be one that all requests share.
+/// told so.
 async fn head_by<F: Future>(
     deadline: Instant,
     ex: &mut Exchange,
@@ -129,10 +126,10 @@ async fn head_by<F: Future>(
 ) -> Result<Option<F::Output>, Error> {
     tokio::pin!(call);
     loop {
-        let look = deadline.min(Instant::now() + LOOK);
+        let look = deadline.min(Instant::now() + ex.ending().look());
         match tokio::time::timeout_at(look.into(), &mut call).await {
             Ok(answer) => return Ok(Some(answer)),
-            Err(_elapsed) if ex.is_cut() => {
+            Err(_elapsed) if ex.ending().is_cut() => {
                 let error =
                     Error::unavailable("shutting_down", "the gateway is shutting down: ask another one");
                 return Err(error.outcome(Outcome::Interrupted));

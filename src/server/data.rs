@@ -80,7 +80,7 @@ impl DataPlane {
             }
         }
         let placed = match sound {
-            _ if self.drain.has_begun() => Err(draining()),
+            _ if self.drain.ending().has_begun() => Err(draining()),
             Ok(()) => place(&runtime, &head),
             Err(error) => Err(error),
         };
@@ -132,7 +132,7 @@ impl DataPlane {
     }
 
     async fn ready(&self) -> Reply {
-        if self.drain.has_begun() {
+        if self.drain.ending().has_begun() {
             return draining().reply(Api::OpenAi);
         }
         if !self.apps.is_ready() {

@@ -83,10 +83,9 @@ async fn sigterm_with_a_thousand_open_streams_ends_each_and_keeps_every_record()
     let ended = begun.elapsed();
     assert!(ended < IN_TIME, "{ended:?}");
     assert_eq!(site.stored().await, STREAMS as u64, "in the store, not only in the journal");
-    // Whoever hears nothing from vLLM within a second of the cut is not told, and sees the connection break. On a busy
-    // machine some of the others come too late as well.
+    // On a busy machine some come too late, and see the connection break.
     let told = asked.iter().filter(|asked| asked.error).count();
-    assert!(told > (STREAMS - SILENT) / 2, "only {told} streams were told");
+    assert!(told > STREAMS / 2, "only {told} streams were told");
     until("the upstream is idle", || async { site.vllm.active() == 0 }).await;
     let records = site.start().await.records(from).await;
     let tally = reconcile(&asked, &site.vllm.ledger(), &records, true);

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Empty, StreamBody, combinators::UnsyncBoxBody};
 use vllm_gateway_wire::sse::Hide;
 
 use super::*;
-use crate::{BodyLimits, Choices, Incoming, Route};
+use crate::{BodyLimits, Choices, Ending, Incoming, Route};
 
 type Upstream = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -19,7 +19,7 @@ fn exchange() -> Exchange {
     Exchange::new(Incoming {
         head,
         body: Empty::new().map_err(|never| match never {}).boxed_unsync(),
-        limits: Arc::new(BodyLimits::new(1, Duration::ZERO, 1)),
+        limits: Arc::new(BodyLimits::new(1, Duration::ZERO, 1, Arc::new(Ending::new(Duration::ZERO)))),
         route: Route::of_path(path).unwrap(),
         pipeline: None,
         client_ip: [127, 0, 0, 1].into(),
@@ -125,6 +125,18 @@ async fn a_comment_does_not_put_off_a_deadline() {
     let out = until_silent(&mut body, Duration::from_secs(10)).await;
     assert!(out.starts_with(": heartbeat\n\n") && out.contains("\"upstream_timeout\""), "{out}");
     assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_silent_answer_that_is_cut_off_says_so_where_it_may() {
+    let silent = || Deadlines { heartbeat: None, ..deadlines() };
+    for (begun, told) in [(&["data: {}\n\n"][..], true), (&["data: {"][..], false)] {
+        let mut body = streaming(silent_after(begun), Hide::Nothing, silent());
+        assert_eq!(until_silent(&mut body, LONG).await, begun.concat());
+        body.exchange().ending().cut();
+        let rest = until_silent(&mut body, Duration::from_secs(10)).await;
+        assert_eq!(rest.contains("\"shutting_down\""), told, "{begun:?} then {rest:?}");
+    }
 }
 
 #[tokio::test]

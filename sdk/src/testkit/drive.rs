@@ -4,7 +4,7 @@ use std::{
     future::{Future, pending},
     net::{IpAddr, Ipv4Addr},
     panic::AssertUnwindSafe,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,8 +18,8 @@ use vllm_gateway_wire::sse::Hide;
 
 use super::{Gateway, Request, Run, request::Stays};
 use crate::{
-    Answer, AnswerReader, BodyLimits, Choices, Deadlines, Error, Exchange, Fingerprint, Head, Incoming,
-    Outcome, Reply, ResponseBody, Route, Target,
+    Answer, AnswerReader, BodyLimits, Choices, Deadlines, Ending, Error, Exchange, Fingerprint, Head,
+    Incoming, Outcome, Reply, ResponseBody, Route, Target,
 };
 
 type Body = ResponseBody<UnsyncBoxBody<bytes::Bytes, std::io::Error>>;
@@ -32,7 +32,12 @@ enum Answered {
 
 pub(super) async fn send(gateway: &Gateway, request: Request) -> Run {
     let stays = request.stays;
-    let limits = Arc::new(BodyLimits::new(1 << 20, Duration::from_secs(5), 1 << 24));
+    let limits = Arc::new(BodyLimits::new(
+        1 << 20,
+        Duration::from_secs(5),
+        1 << 24,
+        Arc::new(Ending::new(Duration::ZERO)),
+    ));
     let ex = exchange(request, Arc::clone(&limits));
     let id = ex.facts().id();
     let called = Notify::new();
@@ -177,7 +182,7 @@ async fn read(run: &mut Run, mut body: Box<Body>, length: Option<usize>, stays: 
     let mut bytes = 0;
     while stays != Stays::ForChunks(run.chunks.len()) && length.is_none_or(|length| bytes < length) {
         if stays == Stays::UntilCut(run.chunks.len()) {
-            limits.cut.store(true, Ordering::Relaxed);
+            limits.ending.cut();
         }
         match body.next().await {
             Some(Ok(chunk)) => {
