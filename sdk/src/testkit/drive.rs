@@ -4,7 +4,7 @@ use std::{
     future::{Future, pending},
     net::{IpAddr, Ipv4Addr},
     panic::AssertUnwindSafe,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
