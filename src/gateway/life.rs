@@ -11,7 +11,7 @@ use vllm_gateway_journal::RecordWriter;
 use vllm_gateway_sdk::Ending;
 use vllm_gateway_store::{SqliteLock, Store};
 
-use super::{Drain, Reloader};
+use super::{Current, Drain, Reloader};
 use crate::server::Serving;
 
 /// How long records may take to reach the store at the end, and what else the store is to be told.
@@ -19,8 +19,12 @@ const FLUSH: Duration = Duration::from_secs(10);
 /// How long a store may take to close that did not answer before. The process ends, whatever it is doing.
 const CLOSE: Duration = Duration::from_secs(5);
 
+/// How often connections to vLLM are looked at that wait for their next use.
+const TIDY: Duration = Duration::from_millis(500);
+
 /// What a gateway consists of.
 pub(super) struct Parts {
+    pub(super) current: Arc<Current>,
     pub(super) store: Arc<dyn Store>,
     pub(super) directory: Arc<Directory>,
     pub(super) writer: Arc<RecordWriter>,
@@ -47,6 +51,7 @@ impl Gateway {
         tasks.spawn(async move { directory.sync(&*store).await });
         let reloader = Arc::clone(&parts.reloader);
         tasks.spawn(async move { reloader.watch().await });
+        tasks.spawn(tidy(Arc::clone(&parts.current)));
         tracing::info!(%data, %admin, "serving");
         Self { parts, data, admin, tasks }
     }
@@ -126,5 +131,13 @@ impl Gateway {
         }
         drop(lock);
         tracing::info!("done");
+    }
+}
+
+/// Closes connections to vLLM that have waited for too long, before vLLM does.
+async fn tidy(current: Arc<Current>) {
+    loop {
+        tokio::time::sleep(TIDY).await;
+        current.load().upstreams.values().for_each(|upstream| upstream.tidy());
     }
 }

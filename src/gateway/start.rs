@@ -84,7 +84,7 @@ impl Gateway {
         )
         .await?;
 
-        let parts = Parts { store, directory, writer, reloader, drain, data, admin, lock };
+        let parts = Parts { current, store, directory, writer, reloader, drain, data, admin, lock };
         Ok(Self::new(parts, data_address, admin_address))
     }
 }

@@ -5,17 +5,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, StatusCode, header::CONTENT_LENGTH};
+use http::{
+    HeaderValue, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+};
 use http_body::Body as _;
-use reqwest::{Request, Response};
+use vllm_gateway_client::{Request, Response, SendError, send};
 use vllm_gateway_sdk::{
     AnswerReader, Deadlines, Error, Exchange, Head, Outcome, Reply, RequestBody, ResponseBody,
 };
 use vllm_gateway_wire::sse::Hide;
 
 use super::{
-    body::{Leased, outgoing},
-    headers,
+    body::Leased,
+    headers::{self, RESPONSE},
     plan::Plan,
 };
 use crate::{
@@ -71,12 +74,12 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
     for endpoint in upstream.candidates() {
         let lease = endpoint.lease().ok_or_else(overloaded)?;
         ex.attempt(&endpoint.url);
-        let request = request(ex, upstream, endpoint, &plan)?;
-        let answer = head_by(deadline, ex, upstream.client.execute(request)).await?;
-        match answer {
+        let request = request(ex, upstream, endpoint, &plan);
+        let call = send(&upstream.connector, &endpoint.origin, request, &RESPONSE);
+        match head_by(deadline, ex, call).await? {
             Some(Ok(response)) => {
                 endpoint.reached();
-                metrics::attempt(upstream, endpoint, response.status().as_u16());
+                metrics::attempt(upstream, endpoint, response.status.as_u16());
                 usable(&response)?;
                 let endpoint = Arc::clone(endpoint);
                 return Ok(Taken { response, endpoint, lease, hide: plan.hide, choices: plan.choices });
@@ -88,7 +91,7 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
                 tracing::warn!(
                     upstream = &*upstream.name,
                     endpoint = &*endpoint.url,
-                    error = root(&error),
+                    %error,
                     "cannot connect"
                 );
                 metrics::attempt(upstream, endpoint, 0);
@@ -99,7 +102,7 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
                 tracing::warn!(
                     upstream = &*upstream.name,
                     endpoint = &*endpoint.url,
-                    error = root(&error),
+                    %error,
                     "the upstream failed"
                 );
                 metrics::attempt(upstream, endpoint, 0);
@@ -142,24 +145,21 @@ async fn head_by<F: Future>(
 
 /// Refuses what no client could use: an upgrade or redirect that leads nowhere here, a body that was encoded unasked.
 fn usable(response: &Response) -> Result<(), Error> {
-    if !matches!(response.status().as_u16(), 200..=299 | 400..=599) {
+    if !matches!(response.status.as_u16(), 200..=299 | 400..=599) {
         return Err(Error::upstream("the upstream answered with a status that makes no sense here"));
     }
-    let encoding = response.headers().get(http::header::CONTENT_ENCODING);
+    let encoding = response.headers.get(CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Error::upstream("the upstream compressed its answer, which it was not asked to"));
     }
     Ok(())
 }
 
-fn request(ex: &Exchange, upstream: &Upstream, endpoint: &Endpoint, plan: &Plan) -> Result<Request, Error> {
-    let url = endpoint.url_of(ex.route()).ok_or_else(Error::internal)?;
-    let mut request = Request::new(Method::POST, url);
-    let facts = ex.facts();
-    *request.headers_mut() =
-        headers::to_upstream(&ex.request().headers, facts.request_id(), upstream.authorization.as_ref());
-    *request.body_mut() = Some(outgoing(plan.segments.clone()));
-    Ok(request)
+fn request(ex: &Exchange, upstream: &Upstream, endpoint: &Endpoint, plan: &Plan) -> Request {
+    let mut request = Request::post(&endpoint.origin, ex.route().path);
+    let id = ex.facts().request_id();
+    headers::to_upstream(&mut request, &ex.request().headers, id, upstream.authorization.as_ref());
+    request.body(&plan.segments)
 }
 
 fn respond(
@@ -170,14 +170,15 @@ fn respond(
     heartbeat: Option<Duration>,
 ) -> Answered {
     let Taken { response, endpoint, lease, hide, choices } = taken;
-    let (parts, body) = http::Response::from(response).into_parts();
+    let Response { status, mut headers, body } = response;
+    headers.remove(CONTENT_ENCODING);
     // Not what the head declares, but what it comes to: `Transfer-Encoding` overrides a length beside it, and where a
     // status has no body there are no bytes to come, whatever is declared.
     let framed = body.size_hint().exact();
-    let bodiless = parts.status == StatusCode::NO_CONTENT;
-    let metadata = parts.headers.get("metadata").cloned();
-    let mut head = Head { status: parts.status, headers: headers::to_client(parts.headers) };
-    let streams = head.headers.get(http::header::CONTENT_TYPE).is_some_and(is_event_stream);
+    let bodiless = status == StatusCode::NO_CONTENT;
+    let metadata = headers.get("metadata").cloned();
+    let mut head = Head { status, headers };
+    let streams = head.headers.get(CONTENT_TYPE).is_some_and(is_event_stream);
     let reader = if streams {
         AnswerReader::stream(ex.route().answer, hide, choices, Arc::clone(&endpoint.fingerprint))
     } else {
@@ -204,14 +205,6 @@ fn overloaded() -> Error {
     Error::unavailable("overloaded", "the gateway has as many connections as it may: try again in a moment")
 }
 
-fn lacks_descriptors(error: &reqwest::Error) -> bool {
-    std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source())
-        .filter_map(|e| e.downcast_ref::<std::io::Error>())
-        .any(descriptors::are_used_up)
-}
-
-/// The innermost cause: the outer ones only say that a request failed.
-fn root(error: &reqwest::Error) -> String {
-    let innermost = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source()).last();
-    innermost.map_or_else(String::new, ToString::to_string)
+fn lacks_descriptors(error: &SendError) -> bool {
+    error.io().is_some_and(descriptors::are_used_up)
 }

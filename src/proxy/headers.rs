@@ -2,11 +2,14 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
+    header::{
+        ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT,
+    },
 };
+use vllm_gateway_client::Request;
 
 /// What vLLM reads of a request and a client may say (the recordings' index lists what vLLM reads).
-const REQUEST: [HeaderName; 6] = [
+static REQUEST: [HeaderName; 6] = [
     CONTENT_TYPE,
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
@@ -16,46 +19,39 @@ const REQUEST: [HeaderName; 6] = [
 ];
 
 /// What vLLM says in headers and a client may see. `metadata` describes embeddings that are sent as bytes.
-const RESPONSE: [HeaderName; 5] = [
+/// `Content-Encoding` is looked at here and goes no further.
+pub(super) static RESPONSE: [HeaderName; 6] = [
     CONTENT_TYPE,
     RETRY_AFTER,
     ALLOW,
     HeaderName::from_static("metadata"),
     HeaderName::from_static("endpoint-load-metrics"),
+    CONTENT_ENCODING,
 ];
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The headers of an attempt.
+static IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+static AGENT: HeaderValue = HeaderValue::from_static(concat!("vllm-gateway/", env!("CARGO_PKG_VERSION")));
+
+/// Writes the headers of an attempt.
 pub(super) fn to_upstream(
+    request: &mut Request,
     client: &HeaderMap,
     request_id: &str,
     authorization: Option<&HeaderValue>,
-) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(8);
+) {
     for name in &REQUEST {
         if let Some(value) = client.get(name) {
-            headers.insert(name, value.clone());
+            request.header(name, value);
         }
     }
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("vllm-gateway/", env!("CARGO_PKG_VERSION"))));
+    request.header(&ACCEPT_ENCODING, &IDENTITY);
+    request.header(&USER_AGENT, &AGENT);
     if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert(X_REQUEST_ID, id);
+        request.header(&X_REQUEST_ID, &id);
     }
     if let Some(authorization) = authorization {
-        headers.insert(AUTHORIZATION, authorization.clone());
+        request.header(&AUTHORIZATION, authorization);
     }
-    headers
-}
-
-/// The headers of the response, without those that say how it is framed.
-pub(super) fn to_client(mut upstream: HeaderMap) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(6);
-    for name in RESPONSE {
-        if let Some(value) = upstream.remove(&name) {
-            headers.insert(name, value);
-        }
-    }
-    headers
 }

@@ -1,9 +1,10 @@
-//! The HTTP client towards vLLM: sends what it is given where it is told, and nothing else.
+//! The two ways to vLLM: ours for requests, reqwest for what is asked now and then.
 
 use std::path::Path;
 
 use http::HeaderValue;
 use reqwest::{Certificate, Client, redirect, retry};
+use vllm_gateway_client::{BadUrl, Connector, TlsError};
 use vllm_gateway_config::UpstreamOptions;
 use vllm_gateway_sdk::SecretError;
 
@@ -18,8 +19,35 @@ pub(crate) enum ClientError {
     Ca { path: String, source: std::io::Error },
     #[error("cannot build the HTTP client: {0}")]
     Client(#[from] reqwest::Error),
+    #[error("`ca`: `{path}`: {source}")]
+    Tls { path: String, source: TlsError },
+    #[error("TLS cannot be spoken: {0}")]
+    NoTls(TlsError),
+    #[error(transparent)]
+    Url(#[from] BadUrl),
 }
 
+/// How requests reach the upstream.
+pub(super) fn connector(options: &UpstreamOptions, base: &Path) -> Result<Connector, ClientError> {
+    let (timeout, most_idle) = (options.connect_timeout.get(), options.max_idle_per_endpoint);
+    if !options.endpoints.iter().any(|endpoint| endpoint.url.as_str().starts_with("https:")) {
+        return Ok(Connector::plain(timeout, most_idle));
+    }
+    let Some(path) = &options.ca else {
+        return Connector::tls(timeout, most_idle, None).map_err(ClientError::NoTls);
+    };
+    let path_text = || path.display().to_string();
+    let pem = authorities(base, path)?;
+    Connector::tls(timeout, most_idle, Some(&pem))
+        .map_err(|source| ClientError::Tls { path: path_text(), source })
+}
+
+fn authorities(base: &Path, path: &Path) -> Result<Vec<u8>, ClientError> {
+    std::fs::read(base.join(path))
+        .map_err(|source| ClientError::Ca { path: path.display().to_string(), source })
+}
+
+/// For what is asked of the upstream now and then.
 pub(super) fn build(options: &UpstreamOptions, base: &Path) -> Result<Client, ClientError> {
     let mut builder = Client::builder()
         .redirect(redirect::Policy::none())
@@ -33,9 +61,7 @@ pub(super) fn build(options: &UpstreamOptions, base: &Path) -> Result<Client, Cl
         .pool_idle_timeout(std::time::Duration::from_millis(3500))
         .pool_max_idle_per_host(options.max_idle_per_endpoint);
     if let Some(path) = &options.ca {
-        let pem = std::fs::read(base.join(path))
-            .map_err(|source| ClientError::Ca { path: path.display().to_string(), source })?;
-        builder = builder.tls_certs_only(Certificate::from_pem_bundle(&pem)?);
+        builder = builder.tls_certs_only(Certificate::from_pem_bundle(&authorities(base, path)?)?);
     }
     Ok(builder.build()?)
 }

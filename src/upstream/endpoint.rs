@@ -1,15 +1,12 @@
 //! One vLLM server: its addresses, what runs on it, and what was learned of it.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use reqwest::Url;
-use vllm_gateway_sdk::{Fingerprint, Route, routes};
+use vllm_gateway_client::{BadUrl, Origin};
+use vllm_gateway_sdk::Fingerprint;
 
 use crate::descriptors::Descriptor;
 
@@ -17,8 +14,8 @@ use crate::descriptors::Descriptor;
 pub(crate) struct Endpoint {
     /// Its base URL, as in `gateway.toml`.
     pub(crate) url: Arc<str>,
-    /// The URL of each route, made once: never from what a client sent.
-    urls: HashMap<&'static str, Url>,
+    /// Where that is, and the connections to it.
+    pub(crate) origin: Arc<Origin>,
     in_flight: AtomicU64,
     /// Whether the latest attempt reached it.
     reachable: AtomicBool,
@@ -27,23 +24,14 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn new(url: &str) -> Self {
-        let base = url.trim_end_matches('/');
-        let paths = routes().map(|route| route.path);
-        let urls =
-            paths.filter_map(|path| Some((path, Url::parse(&format!("{base}{path}")).ok()?))).collect();
-        Self {
+    pub(crate) fn new(url: &str) -> Result<Self, BadUrl> {
+        Ok(Self {
             url: url.into(),
-            urls,
+            origin: Arc::new(Origin::new(url)?),
             in_flight: AtomicU64::new(0),
             reachable: AtomicBool::new(true),
             fingerprint: Arc::default(),
-        }
-    }
-
-    /// Where this route is served there.
-    pub(crate) fn url_of(&self, route: &Route) -> Option<Url> {
-        self.urls.get(route.path).cloned()
+        })
     }
 
     /// Requests that run there now.

@@ -8,6 +8,7 @@ mod endpoint;
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderValue;
+use vllm_gateway_client::Connector;
 use vllm_gateway_config::UpstreamOptions;
 
 pub(crate) use balance::{Balance, RoundRobin};
@@ -20,6 +21,9 @@ pub(crate) struct Upstream {
     pub(crate) name: Arc<str>,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
     pub(crate) balance: Box<dyn Balance>,
+    /// How requests reach it.
+    pub(crate) connector: Connector,
+    /// For what is asked of it now and then, beside the requests.
     pub(crate) client: reqwest::Client,
     /// Sent to vLLM instead of the client's key.
     pub(crate) authorization: Option<HeaderValue>,
@@ -44,14 +48,15 @@ impl Upstream {
             .iter()
             .map(|endpoint| {
                 let url = endpoint.url.as_str();
-                known(url).unwrap_or_else(|| Arc::new(Endpoint::new(url)))
+                known(url).map_or_else(|| Endpoint::new(url).map(Arc::new), Ok)
             })
-            .collect();
+            .collect::<Result<_, _>>()?;
         let weights: Vec<u32> = options.endpoints.iter().map(|endpoint| endpoint.weight).collect();
         Ok(Self {
             name: name.into(),
             balance: Box::new(RoundRobin::new(&weights)),
             endpoints,
+            connector: client::connector(options, base)?,
             client: client::build(options, base)?,
             authorization: client::authorization(options, base)?,
             first_byte_timeout: options.first_byte_timeout.get(),
@@ -65,5 +70,10 @@ impl Upstream {
     /// The endpoints to try, best first, each once.
     pub(crate) fn candidates(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.balance.order(self.endpoints.len()).filter_map(|index| self.endpoints.get(index))
+    }
+
+    /// Closes connections that have waited for too long.
+    pub(crate) fn tidy(&self) {
+        self.endpoints.iter().for_each(|endpoint| endpoint.origin.tidy());
     }
 }

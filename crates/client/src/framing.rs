@@ -146,14 +146,15 @@ impl Chunks {
             }
             (State::Size { size, digits: 1.. }, b';' | b' ' | b'\t') => Ok(State::Extension { size }),
             (State::Extension { size }, byte) if byte != b'\n' => Ok(State::Extension { size }),
-            (State::SizeLf { size: 0 }, b'\n') => Ok(State::Trailer { empty: true }),
+            (State::SizeLf { size: 0 } | State::TrailerLf { empty: false }, b'\n') => {
+                Ok(State::Trailer { empty: true })
+            }
             (State::SizeLf { size }, b'\n') => Ok(State::Data { left: size }),
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => Ok(State::Size { size: 0, digits: 0 }),
             (State::Trailer { empty }, b'\r') => Ok(State::TrailerLf { empty }),
             (State::Trailer { .. }, byte) if byte != b'\n' => Ok(State::Trailer { empty: false }),
             (State::TrailerLf { empty: true }, b'\n') => Ok(State::End),
-            (State::TrailerLf { empty: false }, b'\n') => Ok(State::Trailer { empty: true }),
             _ => Err(Malformed("its chunks are not framed as they must be")),
         }
     }

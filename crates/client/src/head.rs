@@ -55,7 +55,9 @@ fn parse(bytes: &[u8], keep: &[HeaderName]) -> Result<Option<(Head, usize)>, Mal
         facts.note(header.name, header.value)?;
         if let Some(name) = keep.iter().find(|name| name.as_str().eq_ignore_ascii_case(header.name)) {
             let value = HeaderValue::from_bytes(header.value);
-            kept.append(name, value.map_err(|_| Malformed("a header has a value that is none"))?);
+            let value = value.map_err(|_| Malformed("a header has a value that is none"))?;
+            // Of several the first, as a reader would take it who does not expect several.
+            kept.entry(name).or_insert(value);
         }
     }
     let bodiless = status.is_informational() || matches!(status.as_u16(), 204 | 304);

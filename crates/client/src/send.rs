@@ -40,17 +40,17 @@ pub async fn send(
         Some(connection) => connection,
         None => connector.connect(origin).await.map_err(SendError::Connect)?,
     };
-    let mut sending = Sending::Sending;
+    let mut sending = Progress::Begun;
     let head = poll_fn(|cx| poll_head(&mut connection, &mut request, &mut sending, keep, cx)).await?;
-    let reusable = head.keeps && sending == Sending::Sent;
+    let reusable = head.keeps && sending == Progress::Sent;
     let home = reusable.then(|| (Arc::clone(origin), connector.most_idle));
     let body = Body::new(connection, head.framing, home);
     Ok(Response { status: head.status, headers: head.headers, body })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sending {
-    Sending,
+enum Progress {
+    Begun,
     Sent,
     /// The server takes no more; it may have said why.
     Refused,
@@ -59,14 +59,14 @@ enum Sending {
 fn poll_head(
     connection: &mut Connection,
     request: &mut Request,
-    sending: &mut Sending,
+    sending: &mut Progress,
     keep: &[HeaderName],
     cx: &mut Context<'_>,
 ) -> Poll<Result<Head, SendError>> {
-    if *sending == Sending::Sending {
+    if *sending == Progress::Begun {
         match request.poll_send(connection, cx) {
-            Poll::Ready(Ok(())) => *sending = Sending::Sent,
-            Poll::Ready(Err(_)) => *sending = Sending::Refused,
+            Poll::Ready(Ok(())) => *sending = Progress::Sent,
+            Poll::Ready(Err(_)) => *sending = Progress::Refused,
             // A server may answer before it has read everything, and then read no more.
             Poll::Pending => {}
         }
