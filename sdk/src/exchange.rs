@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderValue, header, request::Parts};
 use vllm_gateway_wire::{
     multipart::FormReader,
-    peek::{FieldValue, Peek},
+    peek::{Amount, FieldValue, Peek},
 };
 
 use crate::{
@@ -48,6 +48,7 @@ pub struct Exchange {
     body: Body,
     limits: Arc<BodyLimits>,
     route: &'static Route,
+    amounts: [Option<u32>; Amount::ALL.len()],
     facts: Facts,
     watchers: Vec<Box<dyn ResponseFilter>>,
     wants: Wants,
@@ -73,6 +74,7 @@ impl Exchange {
             body: Body::Unread(body),
             limits,
             route,
+            amounts: [None; Amount::ALL.len()],
             facts,
             watchers: Vec::new(),
             wants: Wants::Nothing,
@@ -138,6 +140,13 @@ impl Exchange {
         self.facts.model = Some(model.to_owned());
     }
 
+    /// Says how much the request asks for in this member, whatever its body says: vLLM is sent this amount in its place.
+    /// Of several filters that set it, the least counts. Bodies that are no JSON are sent as they are.
+    pub fn set_amount(&mut self, amount: Amount, value: u32) {
+        let set = &mut self.amounts[amount as usize];
+        *set = Some(set.map_or(value, |before| before.min(value)));
+    }
+
     /// Says where the request goes. Refused if its consumer may not use the model that it names.
     pub fn route_to(&mut self, target: Target) -> Result<(), Error> {
         let model = self.facts.model.as_deref().unwrap_or_default();
@@ -201,6 +210,11 @@ impl Exchange {
             tracing::error!(request_id = facts.request_id(), "a filter panicked in before_upstream");
             Err(Error::internal())
         })
+    }
+
+    /// What filters have set of the body.
+    pub fn amounts(&self) -> impl Iterator<Item = (Amount, u32)> {
+        Amount::ALL.into_iter().zip(self.amounts).filter_map(|(amount, set)| Some((amount, set?)))
     }
 
     /// An attempt at this endpoint begins.

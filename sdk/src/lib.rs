@@ -48,7 +48,8 @@ pub use plugin::{BuildCx, BuildError, Built, Plugin, PluginDef, Services, plugin
 pub use records::{NoRecords, RecordSink, Room, Ticket};
 pub use reply::{Head, Reply};
 pub use response::{BrokenOff, Deadlines, ResponseBody};
-pub use routes::{Answer, ModelPlace, Route, routes};
+pub use routes::{Answer, Generates, ModelPlace, Route, routes};
 pub use target::{ModelOffer, Target};
 pub use vllm_gateway_record::{Outcome, Progress, Record, RecordView, TokenSource};
+pub use vllm_gateway_wire::peek::{Amount, Asked, Cost, List, Member, Peeked};
 pub use {http, inventory, jiff, serde, toml};

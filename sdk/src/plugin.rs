@@ -22,6 +22,8 @@ pub trait Plugin: Filter + Sized {
     const REQUIRES: &'static [Fact] = &[];
     /// Whether it wants to see every outcome, and so should stand before filters that refuse.
     const OBSERVES: bool = false;
+    /// Whether it looks at the body, and so makes the gateway read it: it should stand behind whoever lets requests in.
+    const READS_BODY: bool = false;
     /// Whether it may stand only once in a pipeline, whatever the names of its filters: where each of two would
     /// write a record of the same request, for instance.
     const ONCE: bool = false;
@@ -164,6 +166,8 @@ pub struct PluginDef {
     pub requires: &'static [Fact],
     /// Whether it wants to see every outcome.
     pub observes: bool,
+    /// Whether it looks at the body.
+    pub reads_body: bool,
     /// Whether it may stand only once in a pipeline.
     pub once: bool,
     /// The statuses with which it may answer.
@@ -186,6 +190,7 @@ impl PluginDef {
             provides: P::PROVIDES,
             requires: P::REQUIRES,
             observes: P::OBSERVES,
+            reads_body: P::READS_BODY,
             once: P::ONCE,
             rejects: P::REJECTS,
             example: P::EXAMPLE,

@@ -16,6 +16,8 @@ pub struct Route {
     pub model: ModelPlace,
     /// How its answer is read.
     pub answer: Answer,
+    /// What its requests make vLLM generate, and so what they may cost.
+    pub generates: Generates,
     /// Whose errors it speaks.
     pub api: Api,
     /// Whether a second try does no harm: nothing is kept of the first.
@@ -48,6 +50,23 @@ pub enum Answer {
     Uncounted,
     /// The list of models, by the gateway.
     Models,
+}
+
+/// What is generated, and where a request says how much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generates {
+    /// An answer to each conversation: `max_completion_tokens`, else `max_tokens`, else the rest of the context.
+    Chat,
+    /// A continuation of each prompt: `max_tokens`, else 16; where that is null, the rest of the context.
+    Text,
+    /// A response, of `max_output_tokens`, else the rest of the context.
+    Response,
+    /// A message, of `max_tokens`, which must be there.
+    Message,
+    /// Whatever the body looks like.
+    Any,
+    /// Nothing, or nothing that a JSON body could bound: prompts are looked at all the same.
+    Nothing,
 }
 
 impl Route {
@@ -85,36 +104,47 @@ pub fn routes() -> impl Iterator<Item = &'static Route> {
 }
 
 const fn json(path: &'static str, answer: Answer) -> Route {
-    Route { path, model: ModelPlace::Json, answer, api: Api::OpenAi, stateless: true }
+    Route {
+        path,
+        model: ModelPlace::Json,
+        answer,
+        generates: Generates::Nothing,
+        api: Api::OpenAi,
+        stateless: true,
+    }
+}
+
+const fn generating(path: &'static str, answer: Answer, generates: Generates) -> Route {
+    Route { generates, ..json(path, answer) }
 }
 
 const fn form(path: &'static str) -> Route {
-    Route { path, model: ModelPlace::Form, answer: Answer::Completion, api: Api::OpenAi, stateless: true }
+    Route { model: ModelPlace::Form, ..json(path, Answer::Completion) }
 }
 
-const fn anthropic(path: &'static str, answer: Answer) -> Route {
-    Route { path, model: ModelPlace::Json, answer, api: Api::Anthropic, stateless: true }
+const fn anthropic(path: &'static str, answer: Answer, generates: Generates) -> Route {
+    Route { api: Api::Anthropic, ..generating(path, answer, generates) }
 }
 
 const fn models(path: &'static str) -> Route {
-    Route { path, model: ModelPlace::None, answer: Answer::Models, api: Api::OpenAi, stateless: true }
+    Route { model: ModelPlace::None, ..json(path, Answer::Models) }
 }
 
 /// The most used come first: the table is searched from the top.
 static ROUTES: [Route; 23] = [
-    json("/v1/chat/completions", Answer::Completion),
-    json("/v1/completions", Answer::Completion),
+    generating("/v1/chat/completions", Answer::Completion, Generates::Chat),
+    generating("/v1/completions", Answer::Completion, Generates::Text),
     json("/v1/embeddings", Answer::Unary),
-    anthropic("/v1/messages", Answer::Messages),
+    anthropic("/v1/messages", Answer::Messages, Generates::Message),
     // May be stored by vLLM under its id, so a second try could leave two.
-    Route { stateless: false, ..json("/v1/responses", Answer::Responses) },
+    Route { stateless: false, ..generating("/v1/responses", Answer::Responses, Generates::Response) },
     models("/v1/models"),
-    anthropic("/v1/messages/count_tokens", Answer::Uncounted),
+    anthropic("/v1/messages/count_tokens", Answer::Uncounted, Generates::Nothing),
     json("/v1/rerank", Answer::Unary),
     json("/v1/score", Answer::Unary),
     form("/v1/audio/transcriptions"),
     form("/v1/audio/translations"),
-    json("/v1/chat/completions/batch", Answer::Unary),
+    generating("/v1/chat/completions/batch", Answer::Unary, Generates::Chat),
     json("/v1/systemone", Answer::Unary),
     json("/v2/rerank", Answer::Unary),
     json("/v2/embed", Answer::Unary),
@@ -125,7 +155,7 @@ static ROUTES: [Route; 23] = [
     json("/score", Answer::Unary),
     json("/rerank", Answer::Unary),
     json("/generative_scoring", Answer::Unary),
-    json("/invocations", Answer::Completion),
+    generating("/invocations", Answer::Completion, Generates::Any),
 ];
 
 static ONE_MODEL: Route = models("/v1/models/{id}");

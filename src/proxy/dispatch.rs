@@ -67,8 +67,7 @@ struct Taken {
 
 async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> Result<Taken, Error> {
     ex.before_upstream()?;
-    let model = ex.facts().target().and_then(|target| target.model.clone());
-    let plan = Plan::new(&body, ex.route(), model.as_deref(), upstream.forces_usage)?;
+    let plan = Plan::new(ex, &body, upstream.forces_usage)?;
     let deadline = Instant::now() + upstream.first_byte_timeout;
     let mut refused = false;
     for endpoint in upstream.candidates() {

@@ -1,7 +1,7 @@
 //! What is changed of a request on its way, and how its answer must be read for that reason.
 
 use bytes::Bytes;
-use vllm_gateway_sdk::{Answer, Choices, Error, RequestBody, Route};
+use vllm_gateway_sdk::{Answer, Choices, Error, Exchange, RequestBody, Route};
 use vllm_gateway_wire::{
     edit::{self, Edits},
     multipart,
@@ -19,23 +19,23 @@ pub(super) struct Plan {
 const ONE: Choices = Choices { several: false, n: 1 };
 
 impl Plan {
-    /// `model` is the name to send instead of the client's; `forced` says that the server reports usage unasked.
-    pub(super) fn new(
-        body: &RequestBody,
-        route: &Route,
-        model: Option<&str>,
-        forced: bool,
-    ) -> Result<Self, Error> {
+    /// `forced` says that the server reports usage unasked.
+    pub(super) fn new(ex: &Exchange, body: &RequestBody, forced: bool) -> Result<Self, Error> {
+        // The name to send instead of the client's.
+        let model = ex.facts().target().and_then(|target| target.model.as_deref());
         let (edits, hide, choices) = match (body.json(), body.form()) {
             (Some(json), _) => {
                 let rename = model.map_or_else(Edits::none, |model| edit::rename_model(json, model));
-                let (ask, hide) = if forced || !reports_usage(route, json) {
+                let changed = ex
+                    .amounts()
+                    .fold(rename, |edits, (amount, value)| edits.and(edit::set_amount(json, amount, value)));
+                let (ask, hide) = if forced || !reports_usage(ex.route(), json) {
                     (Edits::none(), Hide::Nothing)
                 } else {
                     asking(edit::ask_for_usage(json), json.wants_usage(), json.wants_running_usage())
                 };
                 let choices = Choices { several: json.choices == peek::Choices::Several, n: json.n };
-                (rename.and(ask), hide, choices)
+                (changed.and(ask), hide, choices)
             }
             (_, Some(form)) => {
                 let rename =

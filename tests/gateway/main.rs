@@ -4,6 +4,7 @@
 mod bad_input;
 mod by_hand;
 mod clients;
+mod costs;
 mod endings;
 mod heartbeat;
 mod isolation;

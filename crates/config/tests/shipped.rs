@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 use vllm_gateway_access_log as _;
 use vllm_gateway_auth as _;
 use vllm_gateway_config::{Config, picture, reference};
+use vllm_gateway_cost_caps as _;
 use vllm_gateway_model_route as _;
 use vllm_gateway_sdk::{Services, plugins};
 
@@ -32,10 +33,36 @@ fn the_examples_of_the_shipped_plugins_are_free_of_problems() {
         .collect::<Vec<_>>()
         .concat();
     let text = format!(
-        "[pipelines.default]\nfilters = [\"access-log\", \"auth\", \"model-route\"]\n{tables}\n\
+        "[pipelines.default]\nfilters = [\"access-log\", \"auth\", \"cost-caps\", \"model-route\"]\n{tables}\n\
          [upstreams.qwen3-32b]\nendpoints = [{{ url = \"http://127.0.0.1:8000\" }}]\n"
     );
     assert_eq!(check(&text).0, Vec::<String>::new(), "{text}");
+}
+
+#[test]
+fn a_filter_that_reads_bodies_belongs_behind_the_one_that_lets_requests_in() {
+    let text = "[pipelines.default]
+filters = [\"access-log\", \"cost-caps\", \"auth\", \"model-route\"]
+[filters.access-log]
+[filters.cost-caps]
+max_choices = 8
+[filters.auth]
+[filters.model-route]
+models = { one = \"gpu\" }
+[upstreams.gpu]
+endpoints = [{ url = \"http://127.0.0.1:8000\" }]
+";
+    let wanted = "gateway.toml:2:26: warning: pipeline `default`: `cost-caps` comes before `auth`: bodies are read of \
+                  those whom nobody has let in\n  hint: put `cost-caps` behind `auth`";
+    assert_eq!(check(text).0, [wanted]);
+    let behind = text.replace("\"cost-caps\", \"auth\"", "\"auth\", \"cost-caps\"");
+    let public = text
+        .replace(", \"auth\"", "")
+        .replace("[filters.auth]\n", "")
+        .replace("filters =", "public = true\nfilters =");
+    for sound in [behind, public] {
+        assert_eq!(check(&sound).0, Vec::<String>::new(), "{sound}");
+    }
 }
 
 #[test]

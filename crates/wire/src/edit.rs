@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::peek::{FieldValue, Flag, Lax, OptionsObject, Peeked, StreamOptions};
+use crate::peek::{Amount, FieldValue, Flag, Lax, OptionsObject, Peeked, StreamOptions};
 
 /// One replacement; an empty range inserts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,5 +135,18 @@ pub fn rename_model(peeked: &Peeked, new: &str) -> Edits {
         Some(field) => Edits::none().replace(field.range.clone(), quoted),
         None if peeked.has_members => Edits::none().insert(peeked.close, format!(",\"model\":{quoted}")),
         None => Edits::none().insert(peeked.close, format!("\"model\":{quoted}")),
+    }
+}
+
+/// Makes the body ask for this amount, whatever it asks for now. A body without any member stays without: there is
+/// nothing in it that could be served.
+pub fn set_amount(peeked: &Peeked, amount: Amount, value: u32) -> Edits {
+    match &peeked.cost.amount(amount).last {
+        Some(last) if last.value == Some(value.into()) => Edits::none(),
+        Some(last) => Edits::none().replace(last.range.clone(), value.to_string()),
+        None if peeked.has_members => {
+            Edits::none().insert(peeked.close, format!(",\"{}\":{value}", amount.name()))
+        }
+        None => Edits::none(),
     }
 }

@@ -13,7 +13,7 @@ fn says(arguments: &[&str]) -> String {
 #[test]
 fn the_list_of_plugins_has_ones_own_beside_the_others() {
     let list = says(&["plugins"]);
-    for name in ["hello", "auth", "model-route", "access-log"] {
+    for name in ["hello", "auth", "model-route", "access-log", "cost-caps"] {
         assert!(list.lines().any(|line| line.trim_start().starts_with(name)), "{name} is missing:\n{list}");
     }
 }

@@ -27,6 +27,7 @@ impl Plugin for ModelRoute {
     const NAME: &'static str = "model-route";
     const SUMMARY: &'static str = "sends a request to the upstream that serves its model";
     const PROVIDES: &'static [Fact] = &[Fact::Target];
+    const READS_BODY: bool = true;
     const REJECTS: &'static [u16] = &[400, 403, 404, 408, 413, 415, 503];
     const EXAMPLE: &'static str =
         r#"models = { "Qwen3-32B" = "qwen3-32b", "fast" = { upstream = "qwen3-32b", model = "Qwen3-32B" } }"#;

@@ -39,8 +39,8 @@ const PLUGINS: &str = "\
 
 A `[filters.NAME]` table makes a filter of a plugin, and the `filters` of a pipeline say where it stands:
 [configuration](configuration.md). The order counts. A filter that observes belongs before those that may answer by
-themselves, else it does not see what they refuse; one that needs a fact belongs behind the one that provides it.
-`vllm-gateway check` looks after all of this.
+themselves, else it does not see what they refuse; one that needs a fact belongs behind the one that provides it; one
+that reads bodies belongs behind the one that lets requests in. `vllm-gateway check` looks after all of this.
 ";
 
 /// The text of `docs/configuration.md`.

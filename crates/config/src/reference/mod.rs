@@ -40,8 +40,9 @@ fn schema_of(plugin: &PluginDef) -> Json {
 /// What a plugin declares, in words.
 fn declared(plugin: &PluginDef) -> String {
     let facts = facts(plugin);
+    let body = if plugin.reads_body { "reads bodies" } else { "" };
     let once = if plugin.once { "may stand only once in a pipeline" } else { "" };
-    [facts.as_str(), once].into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(", ")
+    [body, facts.as_str(), once].into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 /// An example table of a plugin: its own, or one made of what it requires.

@@ -14,6 +14,7 @@ pub(super) fn check(
     needs(section, members, report);
     providers(section, members, report);
     admission(section, options, members, report);
+    bodies(section, members, report);
     observers(section, members, report);
 }
 
@@ -104,6 +105,27 @@ fn admission(
                 format!("pipeline `{}` lets anybody in: no filter provides the consumer", section.name),
             )
             .hint(format!("{}; or say that this is meant: `public = true`", who_provides(Fact::Consumer)));
+    }
+}
+
+/// Who reads bodies stands behind those who let requests in. Whoever routes has been told so, and more.
+fn bodies(section: &Section<'_, PipelineOptions>, members: &[Member<'_>], report: &mut Report) {
+    for (index, member) in members.iter().enumerate() {
+        let plugin = member.plugin;
+        if plugin.provides.contains(&Fact::Consumer) {
+            return;
+        }
+        if !plugin.reads_body || plugin.provides.contains(&Fact::Target) {
+            continue;
+        }
+        let Some(late) = members.get(index..).and_then(|rest| provider(rest, Fact::Consumer)) else { return };
+        let message = format!(
+            "pipeline `{}`: `{}` comes before `{}`: bodies are read of those whom nobody has let in",
+            section.name, member.name, late.name
+        );
+        report
+            .warning(member.place.clone(), message)
+            .hint(format!("put `{}` behind `{}`", member.name, late.name));
     }
 }
 

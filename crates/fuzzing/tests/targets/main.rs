@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use vllm_gateway_access_log as _;
+use vllm_gateway_cost_caps as _;
 use vllm_gateway_fuzzing::{corpus, drive, write_corpus};
 use vllm_gateway_model_route as _;
 

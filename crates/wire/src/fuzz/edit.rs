@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{CUT, assert_shared, json::Members, peek::read, segments, shown};
-use crate::edit::{Edits, ask_for_usage, rename_model};
-use crate::peek::Peeked;
+use crate::edit::{Edits, ask_for_usage, rename_model, set_amount};
+use crate::peek::{Amount, Peeked};
 
 const NAMES: [&str; 4] = ["Qwen3-32B", "a\"b\\c\u{1}é", "", "/models/qwen"];
 
@@ -30,6 +30,16 @@ pub fn edit(data: &[u8]) {
     let ask = ask_for_usage(&before);
     let asked = apply(&ask);
     assert_asked(&before, &read_back(&asked), ask.is_empty());
+
+    let amount = Amount::ALL[usize::from(cut[0]) % Amount::ALL.len()];
+    let set = set_amount(&before, amount, 4096);
+    let set_alone = apply(&set);
+    let place = &before.cost.amount(amount).last;
+    let place = place.as_ref().map_or(before.close..before.close, |last| last.range.clone());
+    assert_outside(body, &set_alone, place.start, place.end, set.is_empty());
+    let after = read_back(&set_alone);
+    let asked = after.cost.amount(amount).last.as_ref().and_then(|last| last.value);
+    assert_eq!(asked, before.has_members.then_some(4096), "{}", shown(&set_alone));
 
     let both = apply(&rename.clone().and(ask.clone()));
     for both in [both, apply(&ask.and(rename))] {

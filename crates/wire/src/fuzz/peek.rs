@@ -1,7 +1,9 @@
 //! The peek against any body: the same wherever it is cut, and of one mind with a whole parser.
 
+use serde_json::value::RawValue;
+
 use super::{CUT, json::Members, pieces, shown};
-use crate::peek::{MAX_DEPTH, Peek, PeekError, Peeked, StreamOptions};
+use crate::peek::{Amount, List, MAX_DEPTH, Peek, PeekError, Peeked, StreamOptions};
 
 /// Three bytes say where the body is cut; the rest is the body.
 pub fn peek(data: &[u8]) {
@@ -53,6 +55,7 @@ fn assert_same(body: &[u8], peeked: &Peeked, members: &Members) {
     let name = models.first().and_then(|raw| serde_json::from_str::<String>(raw).ok());
     assert_eq!(peeked.model_name(), name.as_deref().filter(|name| !name.is_empty()), "{text}");
 
+    assert_cost(body, peeked, members);
     if let Some(streams) = plain(members.last("stream")) {
         assert_eq!(peeked.stream, streams, "{text}");
     }
@@ -71,6 +74,46 @@ fn assert_same(body: &[u8], peeked: &Peeked, members: &Members) {
             assert_eq!(&body[range.clone()], raw.as_bytes(), "{text}");
         }
         (ours, theirs) => panic!("{ours:?} is not {theirs:?}: {text}"),
+    }
+}
+
+/// Asserts that no key that asks for an amount or holds prompts was overlooked, in whichever place it stands.
+fn assert_cost(body: &[u8], peeked: &Peeked, members: &Members) {
+    let text = shown(body);
+    for amount in Amount::ALL {
+        let asked = peeked.cost.amount(amount);
+        let all = members.all(amount.name());
+        let place = asked.last.as_ref().map(|last| &body[last.range.clone()]);
+        assert_eq!(place, all.last().map(|raw| raw.as_bytes()), "{text}");
+        assert_eq!(asked.most.is_some(), all.iter().any(|raw| *raw != "null"), "{text}");
+        for plain in all.iter().filter_map(|raw| raw.parse::<u32>().ok()) {
+            assert!(asked.most >= Some(plain.into()), "{plain} was not seen: {text}");
+        }
+        let last = asked.last.as_ref().and_then(|last| last.value);
+        assert!(last <= asked.most, "{text}");
+    }
+    for list in List::ALL {
+        let all = members.all(list.name());
+        let count = all.iter().map(|raw| prompts(list, raw)).max().unwrap_or_default();
+        assert_eq!(peeked.cost.listed(list), count, "{list:?}: {text}");
+    }
+}
+
+/// How many prompts a whole parser finds in such a member.
+fn prompts(list: List, raw: &str) -> usize {
+    let count = |raw: &str| {
+        let items = serde_json::from_str::<Vec<&RawValue>>(raw).unwrap_or_default();
+        items.iter().filter(|item| item.get().bytes().next().is_some_and(|first| list.counts(first))).count()
+    };
+    match raw.bytes().next() {
+        Some(b'"') => 1,
+        Some(b'[') => count(raw),
+        Some(b'{') => {
+            let inner = Members::of(raw.as_bytes());
+            let lists = inner.iter().flat_map(|inner| inner.without(&[]));
+            lists.map(|(_, raw)| if raw.starts_with('[') { count(raw) } else { 0 }).sum::<usize>().max(1)
+        }
+        _ => 0,
     }
 }
 

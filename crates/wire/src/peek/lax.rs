@@ -40,7 +40,7 @@ impl Lax {
             Some(b'f') => Self::False,
             Some(b'n') => Self::Null,
             Some(b'"') => unescape(raw).map_or(Self::Invalid, |text| Self::of_text(text.as_bytes())),
-            Some(b'-' | b'0'..=b'9') => match number(raw) {
+            Some(b'-' | b'0'..=b'9') => match plain_number(raw) {
                 Some(1.0) => Self::True,
                 // Both zeroes: Python's -0.0 equals 0.
                 Some(0.0) => Self::False,
@@ -53,12 +53,7 @@ impl Lax {
 
 /// How many choices `n` asks for. Where the value is none that vLLM takes, 1 or more does no harm: it refuses.
 pub(crate) fn count(raw: &[u8]) -> u32 {
-    let number = match raw.first() {
-        Some(b'"') => unescape(raw).and_then(|text| text.trim().replace('_', "").parse::<f64>().ok()),
-        Some(b'-' | b'0'..=b'9') => number(raw),
-        _ => None,
-    };
-    match number {
+    match number(raw) {
         Some(number) if number >= f64::from(u32::MAX) => u32::MAX,
         #[expect(
             clippy::cast_possible_truncation,
@@ -67,6 +62,36 @@ pub(crate) fn count(raw: &[u8]) -> u32 {
         )]
         Some(number) if number >= 1.0 => number as u32,
         _ => 1,
+    }
+}
+
+/// What a member asks for where vLLM expects an integer or null, rounded up; `None` for null. What cannot be read is
+/// the most that can be asked for, so that nothing slips past a bound (an array, an object or a value too long is empty
+/// here).
+pub(crate) fn amount(raw: &[u8]) -> Option<u64> {
+    let asked = match raw.first() {
+        Some(b'n') => return None,
+        Some(b't') => Some(1.0),
+        Some(b'f') => Some(0.0),
+        _ => number(raw),
+    };
+    match asked {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "what is beyond u64 becomes its end"
+        )]
+        Some(asked) if !asked.is_nan() => Some(asked.ceil() as u64),
+        _ => Some(u64::MAX),
+    }
+}
+
+/// A number, or a string that holds one, with the underscores and the space around it that pydantic takes.
+fn number(raw: &[u8]) -> Option<f64> {
+    match raw.first() {
+        Some(b'"') => unescape(raw)?.trim().replace('_', "").parse().ok(),
+        Some(b'-' | b'0'..=b'9') => plain_number(raw),
+        _ => None,
     }
 }
 
@@ -79,6 +104,6 @@ pub(crate) fn unescape(quoted: &[u8]) -> Option<Cow<'_, str>> {
     serde_json::from_slice(quoted).ok().map(Cow::Owned)
 }
 
-fn number(raw: &[u8]) -> Option<f64> {
+fn plain_number(raw: &[u8]) -> Option<f64> {
     std::str::from_utf8(raw).ok()?.parse().ok()
 }

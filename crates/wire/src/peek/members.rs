@@ -1,8 +1,8 @@
 //! Remembers the top-level members that matter while the scanner goes by.
 
 use super::{
-    Choices, Field, FieldValue, Flag, Lax, MAX_SCALAR, Member, Members, OptionsObject, PeekError, Peeked,
-    StreamOptions, lax,
+    Amount, Choices, Cost, Field, FieldValue, Flag, Lax, List, MAX_SCALAR, Member, Members, OptionsObject,
+    PeekError, Peeked, StreamOptions, lax,
 };
 
 /// What the scanner is inside of, as far as it matters.
@@ -11,9 +11,8 @@ enum Key {
     Model,
     Stream,
     StreamOptions,
-    N,
-    Prompt,
-    PromptEmbeds,
+    Amount(Amount),
+    List(List),
     Other,
 }
 
@@ -24,7 +23,8 @@ enum OptionKey {
     Other,
 }
 
-/// The notes taken so far. Only depth 1 (members of the body) and 2 (their elements) ever concern it.
+/// The notes taken so far. Depth 1 (members of the body) and 2 (their elements) concern it, and of depth 3 only how
+/// many elements a list has.
 pub(super) struct Notes {
     key: Key,
     option: OptionKey,
@@ -37,8 +37,14 @@ pub(super) struct Notes {
     stream: bool,
     stream_options: StreamOptions,
     n: u32,
+    /// Elements of the list at hand.
+    listed: usize,
+    /// Elements of lists inside of it, where it is an object: `{"content": [...]}` stands for a list of documents.
+    inner: usize,
+    inner_first: u8,
     prompts: usize,
     embeds: usize,
+    cost: Cost,
     members: Members,
     has_members: bool,
 }
@@ -56,8 +62,12 @@ impl Notes {
             stream: false,
             stream_options: StreamOptions::Absent,
             n: 1,
+            listed: 0,
+            inner: 0,
+            inner_first: 0,
             prompts: 0,
             embeds: 0,
+            cost: Cost::default(),
             members: Members::default(),
             has_members: false,
         }
@@ -96,10 +106,11 @@ impl Notes {
             }
             "stream" => Key::Stream,
             "stream_options" => Key::StreamOptions,
-            "n" => Key::N,
-            "prompt" => Key::Prompt,
-            "prompt_embeds" => Key::PromptEmbeds,
-            _ => Key::Other,
+            _ => match (Amount::named(name), List::named(name)) {
+                (Some(amount), _) => Key::Amount(amount),
+                (_, Some(list)) => Key::List(list),
+                (None, None) => Key::Other,
+            },
         };
         match name {
             "messages" => self.members.add(Member::Messages),
@@ -118,6 +129,10 @@ impl Notes {
         match depth {
             1 => self.begin_member(first, at),
             2 => self.begin_element(first, at),
+            3 => {
+                self.begin_inner(first);
+                false
+            }
             _ => false,
         }
     }
@@ -125,7 +140,7 @@ impl Notes {
     fn begin_member(&mut self, first: u8, at: usize) -> bool {
         (self.first, self.start) = (first, at);
         match self.key {
-            Key::Model | Key::Stream | Key::N => !matches!(first, b'{' | b'['),
+            Key::Model | Key::Stream | Key::Amount(_) => !matches!(first, b'{' | b'['),
             Key::StreamOptions => {
                 if first == b'{' {
                     self.stream_options = StreamOptions::Object(OptionsObject {
@@ -137,12 +152,8 @@ impl Notes {
                 }
                 false
             }
-            Key::Prompt => {
-                self.prompts = usize::from(first == b'"');
-                false
-            }
-            Key::PromptEmbeds => {
-                self.embeds = usize::from(first == b'"');
+            Key::List(_) => {
+                (self.listed, self.inner) = (usize::from(matches!(first, b'"' | b'{')), 0);
                 false
             }
             Key::Other => false,
@@ -150,11 +161,11 @@ impl Notes {
     }
 
     fn begin_element(&mut self, first: u8, at: usize) -> bool {
-        // A list of numbers is one prompt of token ids; strings and lists in it are a prompt each.
-        let is_a_prompt = self.first == b'[' && matches!(first, b'"' | b'[' | b'{');
         match self.key {
-            Key::Prompt => self.prompts += usize::from(is_a_prompt),
-            Key::PromptEmbeds => self.embeds += usize::from(is_a_prompt),
+            Key::List(list) => {
+                self.inner_first = first;
+                self.listed += usize::from(self.first == b'[' && list.counts(first));
+            }
             Key::StreamOptions if self.first == b'{' && self.option != OptionKey::Other => {
                 self.option_start = at;
                 return !matches!(first, b'{' | b'[');
@@ -162,6 +173,12 @@ impl Notes {
             _ => {}
         }
         false
+    }
+
+    fn begin_inner(&mut self, first: u8) {
+        if let (Key::List(list), b'{', b'[') = (self.key, self.first, self.inner_first) {
+            self.inner += usize::from(list.counts(first));
+        }
     }
 
     /// A value ended. `raw` is `None` if it was not kept or is longer than [`MAX_SCALAR`].
@@ -188,13 +205,27 @@ impl Notes {
                 self.model = Some(Field { value, range });
             }
             Key::Stream => self.stream = Lax::of_json(raw.unwrap_or_default()).is_true(),
-            Key::N => self.n = lax::count(raw.unwrap_or_default()),
+            Key::Amount(amount) => {
+                let raw = raw.unwrap_or_default();
+                if amount == Amount::N {
+                    self.n = lax::count(raw);
+                }
+                self.cost.asks(amount, raw, range);
+            }
             Key::StreamOptions => match (self.first, &mut self.stream_options) {
                 (b'{', StreamOptions::Object(options)) => options.range.end = end,
                 (b'n', options) => *options = StreamOptions::Null(range),
                 (_, options) => *options = StreamOptions::Other(range),
             },
-            Key::Prompt | Key::PromptEmbeds | Key::Other => {}
+            Key::List(list) => {
+                match list {
+                    List::Prompt => self.prompts = self.listed,
+                    List::PromptEmbeds => self.embeds = self.listed,
+                    _ => {}
+                }
+                self.cost.lists(list, self.listed.max(self.inner));
+            }
+            Key::Other => {}
         }
         self.key = Key::Other;
         Ok(())
@@ -219,6 +250,7 @@ impl Notes {
             stream_options: self.stream_options,
             choices: if several { Choices::Several } else { Choices::One },
             n: self.n,
+            cost: self.cost,
             members: self.members,
             body_len,
             close,

@@ -4,6 +4,7 @@
 //! completely (RFC 8259, UTF-8, depth) and remembers only top-level members that matter and where they stand.
 //! `NaN`, `Infinity` and `-Infinity` pass, because vLLM's parser reads them and answers them itself.
 
+mod cost;
 mod error;
 mod lax;
 mod members;
@@ -13,6 +14,7 @@ mod tests;
 
 use std::ops::Range;
 
+pub use cost::{Amount, Asked, Cost, LastAsked, List};
 pub use error::PeekError;
 pub use lax::Lax;
 pub use scan::Peek;
@@ -36,6 +38,8 @@ pub struct Peeked {
     pub choices: Choices,
     /// `n`, the choices of each prompt; 1 if absent.
     pub n: u32,
+    /// How much it asks for, and for how many prompts.
+    pub cost: Cost,
     /// Which of the members that tell the routes apart are there.
     pub members: Members,
     /// Length of the body in bytes.

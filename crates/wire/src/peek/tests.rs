@@ -270,3 +270,106 @@ fn a_key_of_any_length_is_passed_over() {
     let peeked = peek(format!("{{\"{long}\":1,\"model\":\"a\",\"stream\":\"{long}\"}}")).unwrap();
     assert_eq!((peeked.model_name(), peeked.stream), (Some("a"), false));
 }
+
+#[test]
+fn amounts_are_read_as_loosely_as_vllm_reads_them_and_never_as_too_little() {
+    let most = |value: &str| {
+        peek(format!("{{\"max_tokens\":{value}}}")).unwrap().cost.amount(Amount::MaxTokens).most
+    };
+    assert_eq!(most("null"), None);
+    for (value, asked) in [
+        ("4096", 4096),
+        ("4096.0", 4096),
+        ("4096.5", 4097),
+        ("40.96e2", 4096),
+        ("\"4096\"", 4096),
+        ("\" +4_096.00\\n\"", 4096),
+        ("\"4\\u003096\"", 4096),
+        ("true", 1),
+        ("false", 0),
+        ("0", 0),
+        ("-1", 0),
+        ("-Infinity", 0),
+        ("4294967296", 1 << 32),
+        ("1e30", u64::MAX),
+        ("1e999", u64::MAX),
+        ("99999999999999999999999", u64::MAX),
+        ("Infinity", u64::MAX),
+        ("NaN", u64::MAX),
+        ("\"nan\"", u64::MAX),
+        ("\"many\"", u64::MAX),
+        ("\"\"", u64::MAX),
+        ("\"\\ud800\"", u64::MAX),
+        ("[1]", u64::MAX),
+        ("{\"max_tokens\":1}", u64::MAX),
+    ] {
+        assert_eq!(most(value), Some(asked), "{value}");
+    }
+    let endless = format!("1.{}", "0".repeat(2 * MAX_SCALAR));
+    assert_eq!(most(&endless), Some(u64::MAX), "what is too long to be kept");
+}
+
+#[test]
+fn of_an_amount_that_stands_several_times_the_largest_and_the_last_place_are_known() {
+    let body = r#"{"max_tokens":9,"max\u005ftokens":70000, "x":{"max_tokens":1e9},"max_tokens" : null }"#;
+    let peeked = peek(body).unwrap();
+    let asked = peeked.cost.amount(Amount::MaxTokens);
+    let last = asked.last.clone().unwrap();
+    assert_eq!((asked.most, last.value, &body[last.range]), (Some(70_000), None, "null"));
+    assert!(asked.is_open() && asked.is_zero_or_open());
+    for (body, open, zero_or_open) in [
+        ("{}", true, true),
+        (r#"{"max_tokens":null}"#, true, true),
+        (r#"{"max_tokens":null,"max_tokens":0}"#, false, true),
+        (r#"{"max_tokens":0,"max_tokens":5}"#, false, false),
+        (r#"{"max_tokens":"five"}"#, false, false),
+    ] {
+        let peeked = peek(body).unwrap();
+        let asked = peeked.cost.amount(Amount::MaxTokens);
+        assert_eq!((asked.is_open(), asked.is_zero_or_open()), (open, zero_or_open), "{body}");
+    }
+}
+
+#[test]
+fn each_amount_and_each_list_has_a_key_of_its_own() {
+    for amount in Amount::ALL {
+        let peeked = peek(format!("{{\"{}\":7}}", amount.name())).unwrap();
+        for other in Amount::ALL {
+            assert_eq!(
+                peeked.cost.amount(other).most,
+                (other == amount).then_some(7),
+                "{amount:?} {other:?}"
+            );
+        }
+    }
+    for list in List::ALL {
+        let peeked = peek(format!("{{\"{}\":[[1],[2],[3]]}}", list.name())).unwrap();
+        for other in List::ALL {
+            assert_eq!(peeked.cost.listed(other), if other == list { 3 } else { 0 }, "{list:?} {other:?}");
+        }
+    }
+}
+
+#[test]
+fn prompts_are_counted_in_every_form_that_a_list_has() {
+    let listed =
+        |list: List, value: &str| peek(format!("{{\"{}\":{value}}}", list.name())).unwrap().cost.listed(list);
+    for (value, count) in [
+        ("null", 0),
+        ("\"a\"", 1),
+        ("[]", 0),
+        ("[1,2,3]", 0),
+        ("[\"a\",\"b\"]", 2),
+        ("[[1,2],[3],[\"a\",\"b\"]]", 3),
+        ("[{\"content\":[\"a\",\"b\"]},\"c\"]", 2),
+        ("{\"text\":\"a\"}", 1),
+        ("{\"content\":[{\"text\":[1,2,3]},{},\"c\"],\"x\":5,\"y\":{\"z\":\"q\"}}", 3),
+    ] {
+        assert_eq!(listed(List::Documents, value), count, "{value}");
+        assert_eq!(listed(List::Input, value), count, "{value}");
+    }
+    assert_eq!(listed(List::Messages, r#"[{"role":"user"},{"role":"user"}]"#), 0, "one conversation");
+    assert_eq!(listed(List::Messages, r#"[[{"role":"user"}],[{"role":"user"},{}]]"#), 2);
+    let twice = peek(r#"{"prompt":["a","b","c"],"prom\u0070t":"a"}"#).unwrap();
+    assert_eq!((twice.cost.listed(List::Prompt), twice.choices), (3, Choices::One));
+}

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use vllm_gateway_wire::{
-    edit::{Edits, ask_for_usage, rename_model},
-    peek::{Lax, StreamOptions},
+    edit::{Edits, ask_for_usage, rename_model, set_amount},
+    peek::{Amount, Lax, StreamOptions},
 };
 
 use crate::requests::{body, peek};
@@ -91,13 +91,31 @@ fn a_model_is_renamed_wherever_it_stands_or_does_not() {
 }
 
 #[test]
-fn both_changes_go_together_even_at_one_place() {
+fn an_amount_is_set_wherever_it_stands_or_does_not() {
+    let set = |body: &str| {
+        apply(&set_amount(&peek([body.as_bytes()]).unwrap(), Amount::MaxTokens, 16), body.as_bytes())
+    };
+    for (before, after) in [
+        (r#"{"max_tokens" : null,"x":1}"#, r#"{"max_tokens" : 16,"x":1}"#),
+        (r#"{"max\u005ftokens":[1, 2] }"#, r#"{"max\u005ftokens":16 }"#),
+        (r#"{"x":{"max_tokens":5} }"#, r#"{"x":{"max_tokens":5} ,"max_tokens":16}"#),
+        (r#"{"max_tokens":9,"max_tokens":null}"#, r#"{"max_tokens":9,"max_tokens":16}"#),
+        (r#"{"max_tokens":16.0}"#, r#"{"max_tokens":16.0}"#),
+        ("{ }", "{ }"),
+    ] {
+        assert_eq!(set(before), after);
+    }
+}
+
+#[test]
+fn all_changes_go_together_even_at_one_place() {
     let body = br#"{"stream":true}"#;
     let peeked = peek([body.as_slice()]).unwrap();
-    let edits = rename_model(&peeked, "b").and(ask_for_usage(&peeked));
+    let edits = rename_model(&peeked, "b").and(set_amount(&peeked, Amount::MaxTokens, 7));
+    let edits = edits.and(ask_for_usage(&peeked));
     let after: Value = serde_json::from_str(&apply(&edits, body)).unwrap();
     let options = json!({"include_usage": true, "continuous_usage_stats": true});
-    assert_eq!(after, json!({"stream": true, "model": "b", "stream_options": options}));
+    assert_eq!(after, json!({"stream": true, "model": "b", "max_tokens": 7, "stream_options": options}));
 }
 
 #[test]
@@ -174,5 +192,19 @@ proptest! {
         let spliced = rename_model(&peek([text.as_slice()]).unwrap(), &new).apply(&segments(&text, size)).concat();
         body["model"] = json!(new);
         prop_assert_eq!(serde_json::from_slice::<Value>(&spliced).unwrap(), body);
+    }
+
+    #[test]
+    fn any_body_asks_for_the_new_amount_afterwards(mut body in body(), new: u32, size in 1_usize..40) {
+        body["x"] = json!(1);
+        let text = serde_json::to_vec(&body).unwrap();
+        let peeked = peek([text.as_slice()]).unwrap();
+        let spliced = set_amount(&peeked, Amount::MaxTokens, new).apply(&segments(&text, size)).concat();
+        let mut after: Value = serde_json::from_slice(&spliced).unwrap();
+        let asked = peek([spliced.as_slice()]).unwrap().cost.amount(Amount::MaxTokens).clone();
+        prop_assert_eq!(asked.last.unwrap().value, Some(new.into()));
+        body["max_tokens"] = json!(new);
+        after["max_tokens"] = json!(new);
+        prop_assert_eq!(after, body);
     }
 }

@@ -1,7 +1,7 @@
 //! Request bodies: the recorded ones, and arbitrary ones against a whole JSON parser.
 
 use proptest::prelude::*;
-use vllm_gateway_wire::peek::{FieldValue, Peek, PeekError, Peeked};
+use vllm_gateway_wire::peek::{Amount, FieldValue, List, Peek, PeekError, Peeked};
 
 use crate::recordings::request;
 
@@ -94,6 +94,10 @@ pub(crate) fn body() -> impl Strategy<Value = serde_json::Value> {
             Just("continuous_usage_stats".to_owned()),
             Just("prompt".to_owned()),
             Just("n".to_owned()),
+            Just("max_tokens".to_owned()),
+            Just("max_completion_tokens".to_owned()),
+            Just("documents".to_owned()),
+            Just("messages".to_owned()),
             ".{0,6}",
         ]
     };
@@ -106,7 +110,8 @@ pub(crate) fn body() -> impl Strategy<Value = serde_json::Value> {
         any::<i32>().prop_map(|n| Value::from(f64::from(n) / 8.0)),
         ".{0,20}".prop_map(Value::from),
         prop::collection::vec(any::<u8>(), 1..6).prop_map(Value::from),
-        prop_oneof![Just("true"), Just("Off"), Just("Qwen3"), Just("1")].prop_map(Value::from),
+        prop_oneof![Just("true"), Just("Off"), Just("Qwen3"), Just("1"), Just(" 2_0.0")]
+            .prop_map(Value::from),
     ];
     let tree = leaf.prop_recursive(4, 32, 4, move |inner| {
         prop_oneof![
@@ -130,6 +135,39 @@ fn streams(body: &serde_json::Value) -> bool {
     }
 }
 
+/// An amount as pydantic reads it, rounded up.
+fn asks(value: Option<&serde_json::Value>) -> Option<u64> {
+    use serde_json::Value;
+    let number = match value? {
+        Value::Null => return None,
+        Value::Bool(value) => Some(f64::from(u8::from(*value))),
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().replace('_', "").parse().ok(),
+        Value::Array(_) | Value::Object(_) => None,
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    Some(number.filter(|number| !number.is_nan()).map_or(u64::MAX, |number| number.ceil() as u64))
+}
+
+/// How many prompts stand here.
+fn lists(list: List, value: Option<&serde_json::Value>) -> usize {
+    use serde_json::Value;
+    let count = |items: &Vec<Value>| {
+        let counts = |item: &&Value| {
+            item.is_array() || (list != List::Messages && (item.is_string() || item.is_object()))
+        };
+        items.iter().filter(counts).count()
+    };
+    match value {
+        Some(Value::String(_)) => 1,
+        Some(Value::Array(items)) => count(items),
+        Some(Value::Object(members)) => {
+            members.values().filter_map(Value::as_array).map(count).sum::<usize>().max(1)
+        }
+        _ => 0,
+    }
+}
+
 proptest! {
     #[test]
     fn a_whole_parser_agrees_on_any_object(body in body(), pretty: bool, size in 1_usize..50) {
@@ -141,6 +179,15 @@ proptest! {
         prop_assert_eq!(peeked.body_len, text.len());
         prop_assert_eq!(text[peeked.close], b'}');
         prop_assert_eq!(peeked.has_members, !body.as_object().unwrap().is_empty());
+        for amount in Amount::ALL {
+            let asked = peeked.cost.amount(amount);
+            prop_assert_eq!(asked.most, asks(body.get(amount.name())));
+            let last = asked.last.as_ref().map(|last| serde_json::from_slice(&text[last.range.clone()]).unwrap());
+            prop_assert_eq!(last.as_ref(), body.get(amount.name()));
+        }
+        for list in List::ALL {
+            prop_assert_eq!(peeked.cost.listed(list), lists(list, body.get(list.name())));
+        }
         if let Some(field) = peeked.model {
             let value: serde_json::Value = serde_json::from_slice(&text[field.range]).unwrap();
             prop_assert_eq!(&value, &body["model"]);
