@@ -10,7 +10,7 @@ use crate::{StoreError, UsageQuery, UsageRow};
 
 pub(super) fn add(
     transaction: &Transaction<'_>,
-    sums: HashMap<(i64, Group), Counts>,
+    sums: HashMap<(i64, Group<&str>), Counts>,
 ) -> Result<(), StoreError> {
     let mut statement = transaction
         .prepare_cached(
