@@ -30,6 +30,8 @@ pub(crate) struct Journal {
     pub(crate) disk: Box<dyn Disk>,
     /// By number. The quota is how many there may be.
     pub(crate) regions: Box<[ArcSwapOption<Region>]>,
+    /// Beyond this number there has never been a region: a quota of many is not looked through for one.
+    pub(crate) reach: AtomicUsize,
     /// How many regions the quota allows. More may be left from a run that was allowed more.
     pub(crate) quota: usize,
     /// Where cells were free last.
@@ -126,18 +128,21 @@ impl Journal {
         let mut scratch = Scratch::default();
         let mut taken = 0;
         let begin = self.swept.load(Ordering::Relaxed);
-        let all = self.regions.len() * GROUPS;
+        let all = self.reach.load(Ordering::Acquire) * GROUPS;
+        if all == 0 {
+            return 0;
+        }
         let mut at = 0;
         while at < all && taken < most {
             let (number, group) = ((begin + at) % all / GROUPS, (begin + at) % GROUPS);
-            if let Some(region) = self.regions[number].load_full() {
+            if let Some(region) = self.regions[number].load().as_deref() {
                 let groups = (GROUPS - group).min(all - at);
                 for group in group..group + groups {
                     if taken >= most {
                         break;
                     }
                     for cell in region.sweep(group) {
-                        show_cell(&region, number, cell, &mut scratch, &mut show);
+                        show_cell(region, number, cell, &mut scratch, &mut show);
                         taken += 1;
                     }
                     at += 1;
@@ -170,7 +175,15 @@ impl Journal {
 
     /// The regions that there are, with their numbers.
     pub(crate) fn each_region(&self) -> impl Iterator<Item = (usize, Arc<Region>)> {
-        self.regions.iter().enumerate().filter_map(|(number, region)| Some((number, region.load_full()?)))
+        let reach = self.reach.load(Ordering::Acquire);
+        let regions = self.regions.iter().take(reach).enumerate();
+        regions.filter_map(|(number, region)| Some((number, region.load_full()?)))
+    }
+
+    /// Puts a region in its place.
+    pub(crate) fn add_region(&self, number: usize, region: Region) {
+        self.regions[number].store(Some(Arc::new(region)));
+        self.reach.fetch_max(number + 1, Ordering::Release);
     }
 
     /// Bytes on the disk, and the most there may be.

@@ -58,6 +58,7 @@ impl Journal {
         let journal = Self {
             disk,
             regions,
+            reach: AtomicUsize::new(needed),
             quota,
             current,
             swept,

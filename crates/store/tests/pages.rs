@@ -1,7 +1,7 @@
 //! How quickly questions of the log are answered with a million records; prints figures, so it runs only when asked for:
 //! `cargo test --release -p vllm-gateway-store --test pages -- --ignored --nocapture`. `RECORDS` says how many.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss)]
 
 mod suite;
 
@@ -23,7 +23,7 @@ fn made(number: u64, of: u64, end: Timestamp) -> Record {
         _ if number % 5_000 == 18 => 999,
         _ => number * 7_919 % 200,
     };
-    let failed = number % 101 == 0;
+    let failed = number.is_multiple_of(101);
     Record {
         id: Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanoseconds)),
         request_id: format!(

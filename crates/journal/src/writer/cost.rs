@@ -32,7 +32,9 @@ fn record(number: u64, now: Timestamp) -> Record {
         time,
         app_id: Some(format!("0198c5a2-1111-7222-8333-9444455550{app:02}")),
         org_name: Some(format!("acme {app}")),
-        model: Some(["Qwen3-32B", "Llama-3.3-70B-Instruct", "embedder"][number as usize % 3].into()),
+        model: Some(
+            ["Qwen3-32B", "Llama-3.3-70B-Instruct", "embedder"][usize::try_from(number % 3).unwrap()].into(),
+        ),
         stream,
         status: if failed { 503 } else { 200 },
         outcome: if failed { Outcome::UpstreamError } else { Outcome::Finished },

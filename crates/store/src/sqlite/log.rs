@@ -4,7 +4,7 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension as _, T
 use uuid::Uuid;
 use vllm_gateway_record::{Record, Records};
 
-use super::records::{insert, millis_of, prepare_insert};
+use super::records::{insert, millis_of, minted, prepare_insert};
 use super::search::Search;
 use super::tally::Tally;
 use super::{failed, slots, usage, write_transaction};
@@ -82,7 +82,7 @@ impl<'t> Inserter<'t> {
         if (odd || self.odd || time < self.purged_before) && self.is_known(record.id, minted)? {
             return Ok(false);
         }
-        let new = insert(&mut self.statement, record, &mut self.rest)?;
+        let new = insert(&mut self.statement, record, odd, &mut self.rest)?;
         if new && odd {
             self.transaction
                 .prepare_cached("INSERT INTO odd_ids (id) VALUES (?1)")?
@@ -102,11 +102,6 @@ impl<'t> Inserter<'t> {
         let found = statement.query_row((id.as_bytes(), minted), |_| Ok(())).optional()?;
         Ok(found.is_some())
     }
-}
-
-/// When an id of version 7 was minted, in milliseconds since 1970. Two records of one id have this in common.
-fn minted(id: Uuid) -> i64 {
-    (id.as_u128() >> 80) as i64
 }
 
 fn is_about_the_record(error: &rusqlite::Error) -> bool {

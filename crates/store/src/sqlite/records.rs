@@ -30,15 +30,19 @@ pub(super) fn prepare_insert(connection: &Connection) -> Result<rusqlite::Cached
         .map_err(failed)
 }
 
-/// Inserts a record; whether it was new. `rest` is where its rest is put together.
+/// Inserts a record; whether it was new. Its id begins with its time, unless it is `odd`; `rest` is where its rest is
+/// put together.
 pub(super) fn insert(
     statement: &mut Statement<'_>,
     record: &Record<&str>,
+    odd: bool,
     rest: &mut Vec<u8>,
 ) -> Result<bool, rusqlite::Error> {
     rest.clear();
     rest::write(record, rest);
     let micros = micros(record.time);
+    // A request id that the gateway minted is the record's, and found by that.
+    let own = !odd && record.request_id == digits_of(record.id, &mut Default::default());
     let inserted = statement.execute(params![
         micros.div_euclid(MICROS),
         micros.rem_euclid(MICROS),
@@ -47,18 +51,36 @@ pub(super) fn insert(
         record.model,
         record.status,
         record.outcome.as_str(),
-        record.request_id,
+        (!own).then_some(record.request_id),
         rest.as_slice(),
     ])?;
     Ok(inserted == 1)
 }
 
+/// An id as 32 digits, as the gateway mints request ids.
+fn digits_of(id: Uuid, buffer: &mut [u8; 32]) -> &str {
+    id.simple().encode_lower(buffer)
+}
+
+/// The id of which these are the 32 digits.
+pub(super) fn id_of(digits: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(digits).ok()?;
+    (digits_of(id, &mut Default::default()) == digits).then_some(id)
+}
+
+/// When an id of version 7 was minted, in milliseconds since 1970. Two records of one id have this in common.
+pub(super) fn minted(id: Uuid) -> i64 {
+    (id.as_u128() >> 80) as i64
+}
+
 pub(super) fn record_of(row: &Row<'_>) -> Result<Record, StoreError> {
     let (millis, micros): (i64, i64) = (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
     let outcome = row.get_ref(6).and_then(|value| Ok(value.as_str()?)).map_err(failed)?;
+    let id = Uuid::from_bytes(row.get(2).map_err(failed)?);
+    let request_id: Option<String> = row.get(7).map_err(failed)?;
     let columns = Record {
-        id: Uuid::from_bytes(row.get(2).map_err(failed)?),
-        request_id: row.get(7).map_err(failed)?,
+        id,
+        request_id: request_id.unwrap_or_else(|| digits_of(id, &mut Default::default()).to_owned()),
         time: from_micros(millis.saturating_mul(MICROS).saturating_add(micros))?,
         app_id: row.get(3).map_err(failed)?,
         org_name: None,

@@ -114,10 +114,10 @@ fn source(code: u32) -> Option<TokenSource> {
 
 fn put_number(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
-        out.push((number & 0x7F) as u8 | 0x80);
+        out.push(number.to_le_bytes()[0] | 0x80);
         number >>= 7;
     }
-    out.push(number as u8);
+    out.push(number.to_le_bytes()[0]);
 }
 
 /// Takes values off the front.
@@ -146,5 +146,116 @@ impl Reader<'_> {
         let (text, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         std::str::from_utf8(text).ok().map(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use jiff::Timestamp;
+    use uuid::Uuid;
+    use vllm_gateway_record::Outcome;
+
+    use super::*;
+
+    fn bare() -> Record {
+        Record {
+            id: Uuid::from_u128(1),
+            request_id: "r".into(),
+            time: Timestamp::UNIX_EPOCH,
+            app_id: None,
+            org_name: None,
+            key_prefix: None,
+            method: String::new(),
+            path: String::new(),
+            pipeline: None,
+            model: None,
+            upstream: None,
+            endpoint: None,
+            upstream_model: None,
+            stream: false,
+            status: 200,
+            outcome: Outcome::Finished,
+            error_code: None,
+            prompt_tokens: None,
+            completion_tokens: None,
+            total_tokens: None,
+            cached_tokens: None,
+            reasoning_tokens: None,
+            token_source: TokenSource::None,
+            duration_ms: 0,
+            ttft_ms: None,
+            attempts: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            client_ip: String::new(),
+            user_agent: None,
+        }
+    }
+
+    fn written(record: &Record) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write(&record.borrowed(), &mut bytes);
+        bytes
+    }
+
+    /// One with something in each place, and others with one thing each.
+    fn records() -> Vec<Record> {
+        let full = Record {
+            org_name: Some("o".into()),
+            key_prefix: Some("k".into()),
+            method: "POST".into(),
+            path: "/v1".into(),
+            pipeline: Some("p".into()),
+            upstream: Some("u".into()),
+            endpoint: Some("e".into()),
+            upstream_model: Some("um".into()),
+            stream: true,
+            error_code: Some("ä\u{0}".into()),
+            prompt_tokens: Some(127),
+            completion_tokens: Some(128),
+            total_tokens: Some(1 << 40),
+            cached_tokens: Some(0),
+            reasoning_tokens: Some(u64::MAX),
+            token_source: TokenSource::Usage,
+            duration_ms: u64::MAX,
+            ttft_ms: Some(3),
+            attempts: u32::MAX,
+            request_bytes: 16_383,
+            response_bytes: 16_384,
+            client_ip: "::1".into(),
+            user_agent: Some("x".repeat(2_000)),
+            ..bare()
+        };
+        let sources = TokenSource::ALL.map(|token_source| Record { token_source, ..bare() });
+        let mut all = vec![
+            bare(),
+            Record { org_name: Some(String::new()), ..bare() },
+            Record { user_agent: Some("a".into()), ..bare() },
+            Record { ttft_ms: Some(1), prompt_tokens: Some(2), ..bare() },
+            full,
+        ];
+        all.extend(sources);
+        all
+    }
+
+    #[test]
+    fn the_rest_comes_back_as_it_was_written() {
+        for record in records() {
+            assert_eq!(read(&written(&record), bare()), Some(record));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_or_of_another_version_is_not_read() {
+        for record in records() {
+            let bytes = written(&record);
+            for end in 0..bytes.len() {
+                assert_eq!(read(&bytes[..end], bare()), None, "{end} of {}", bytes.len());
+            }
+            assert_eq!(read(&[&[VERSION + 1], &bytes[1..]].concat(), bare()), None);
+        }
+        let endless = [&[VERSION, 0, 0, 0, 0][..], &[0xFF; 11]].concat();
+        assert_eq!(read(&endless, bare()), None);
     }
 }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params_from_iter};
 use vllm_gateway_record::Record;
 
 use super::failed;
-use super::records::{COLUMNS, record_of};
+use super::records::{COLUMNS, id_of, minted, record_of};
 use super::slots::{self, SLOT, Term};
 use crate::cursor::Place;
 use crate::times::{micros, micros_up};
@@ -161,9 +161,8 @@ impl<'q> Search<'q> {
             return Ok(Vec::new());
         }
         let mut sql = self.sql(connection, COLUMNS, range, after)?;
-        let by_slot = self.request_id.is_none() && !self.terms.is_empty();
-        sql.add(if by_slot { " ORDER BY s.slot DESC, " } else { " ORDER BY " }, []);
-        sql.add("r.time DESC, r.id DESC LIMIT ? OFFSET ?", [limit.into(), offset.into()]);
+        self.order(&mut sql);
+        sql.add(" LIMIT ? OFFSET ?", [limit.into(), offset.into()]);
         let mut statement = connection.prepare_cached(&sql.text).map_err(failed)?;
         let rows =
             statement.query_map(params_from_iter(&sql.values), |row| Ok(record_of(row))).map_err(failed)?;
@@ -186,14 +185,23 @@ impl<'q> Search<'q> {
                      SELECT max(place) >> 10 FROM records
                      UNION ALL
                      SELECT number - 1 FROM groups WHERE number > (SELECT min(place) >> 10 FROM records)
-                 ) SELECT ",
-                [],
+                 ), places (place) AS (
+                     SELECT f.place FROM groups CROSS JOIN records f INDEXED BY records_request
+                     WHERE f.place >> 10 = groups.number AND f.request_id = ?",
+                [request_id.to_owned().into()],
             );
+            if let Some(id) = id_of(request_id) {
+                sql.add(
+                    " UNION ALL SELECT place FROM records INDEXED BY records_order
+                      WHERE time = ? AND id = ? AND request_id IS NULL",
+                    [minted(id).into(), id.into_bytes().to_vec().into()],
+                );
+            }
+            sql.add(") SELECT ", []);
             sql.add(what, []);
             sql.add(
-                " FROM groups CROSS JOIN records r INDEXED BY records_request
-                  WHERE r.place >> 10 = groups.number AND r.request_id = ? AND r.time BETWEEN ? AND ?",
-                [request_id.to_owned().into(), first.into(), last.into()],
+                " FROM places CROSS JOIN records r ON r.place = places.place WHERE r.time BETWEEN ? AND ?",
+                [first.into(), last.into()],
             );
         } else if let Some(rarest) = self.rarest(connection, first, last)? {
             sql.add("SELECT ", []);
@@ -242,6 +250,12 @@ impl<'q> Search<'q> {
         Ok(sql)
     }
 
+    fn order(&self, sql: &mut Sql) {
+        let by_slot = self.request_id.is_none() && !self.terms.is_empty();
+        sql.add(if by_slot { " ORDER BY s.slot DESC, " } else { " ORDER BY " }, []);
+        sql.add("r.time DESC, r.id DESC", []);
+    }
+
     /// The term that the fewest records have.
     fn rarest(&self, connection: &Connection, first: i64, last: i64) -> Result<Option<Term<'q>>, StoreError> {
         if let [] | [_] = self.terms.as_slice() {
@@ -279,5 +293,45 @@ impl Sql {
     fn add<const N: usize>(&mut self, text: &str, values: [Value; N]) {
         self.text.push_str(text);
         self.values.extend(values);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use vllm_gateway_record::Outcome;
+
+    use super::*;
+    use crate::sqlite::schema::migrate;
+
+    #[test]
+    fn every_question_has_an_index_that_also_gives_the_order() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        let app_id = || Some("a".to_owned());
+        let from = Some(jiff::Timestamp::UNIX_EPOCH);
+        for query in [
+            LogQuery::default(),
+            LogQuery { from, to: from, ..LogQuery::default() },
+            LogQuery { app_id: app_id(), from, ..LogQuery::default() },
+            LogQuery { model: app_id(), ..LogQuery::default() },
+            LogQuery { outcome: Some(Outcome::Replied), ..LogQuery::default() },
+            LogQuery { status: Some(200), app_id: app_id(), from, ..LogQuery::default() },
+        ] {
+            let search = Search::of(&query);
+            let place = Place { time: 9, id: uuid::Uuid::from_u128(9) };
+            let mut sql = search.sql(&connection, COLUMNS, search.range, Some(place)).unwrap();
+            sql.text.insert_str(0, "EXPLAIN QUERY PLAN ");
+            search.order(&mut sql);
+            let mut statement = connection.prepare(&sql.text).unwrap();
+            let plan: Vec<String> = statement
+                .query_map(params_from_iter(&sql.values), |row| row.get(3))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
+            assert!(plan.iter().any(|step| step.contains("records_order (time")), "{query:?}: {plan:?}");
+            assert!(!plan.iter().any(|step| step.contains("FOR ORDER BY")), "{query:?}: {plan:?}");
+            assert!(!plan.iter().any(|step| step.starts_with("SCAN")), "{query:?}: {plan:?}");
+        }
     }
 }

@@ -19,13 +19,13 @@ CREATE TABLE records (
     model      TEXT,
     status     INTEGER NOT NULL,
     outcome    TEXT    NOT NULL,
-    request_id TEXT    NOT NULL,
+    request_id TEXT,             -- none: the id itself, as 32 digits
     rest       BLOB    NOT NULL  -- what nobody searches by (`rest.rs`)
 ) STRICT;
 CREATE UNIQUE INDEX records_order ON records (time, id);
 -- Request ids have no order. In groups of 1,024 records, one that comes is written near the one before, and whoever
 -- searches looks into each group.
-CREATE INDEX records_request ON records (place >> 10, request_id);
+CREATE INDEX records_request ON records (place >> 10, request_id) WHERE request_id IS NOT NULL;
 
 -- How many records of each app (1), model (2), outcome (3) and status (4), and of all (0), lie in which ten seconds
 -- since 1970, and between which times: counted by the batch, where an index would be written by the record.
