@@ -2,11 +2,38 @@
 
 use std::str::FromStr;
 
+/// Those that stand alone. The first is cargo's.
+const FLAGS: &[&str] = &["--bench", "--compare", "--no-haproxy", "--write", "--guard"];
+/// Those with a value.
+const OPTIONS: &[&str] = &[
+    "--program",
+    "--rounds",
+    "--seconds",
+    "--only",
+    "--core",
+    "--instructions",
+    "--requests",
+    "--soak",
+    "--streams",
+    "--idle",
+];
+
 pub(crate) struct Args(Vec<String>);
 
 impl Args {
-    pub(crate) fn read() -> Self {
-        Self(std::env::args().skip(1).collect())
+    /// What was given, if all of it is known: a misspelled option is not to measure something else for half an hour.
+    pub(crate) fn read() -> Result<Self, String> {
+        let all: Vec<String> = std::env::args().skip(1).collect();
+        let mut rest = all.iter();
+        while let Some(arg) = rest.next() {
+            let known =
+                FLAGS.contains(&arg.as_str()) || OPTIONS.contains(&arg.as_str()) && rest.next().is_some();
+            if !known {
+                let names = FLAGS[1..].iter().chain(OPTIONS).copied().collect::<Vec<_>>().join(", ");
+                return Err(format!("`{arg}` is no option, or lacks its value; there are {names}"));
+            }
+        }
+        Ok(Self(all))
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

@@ -28,6 +28,9 @@ struct Cost {
     allocations: f64,
 }
 
+/// Reads one figure of a count.
+type Read = fn(&Counted) -> f64;
+
 /// Fails where a request or an event costs more than it did, by more than the margin.
 pub(crate) async fn run(program: &str) -> Result<(), String> {
     let bounds: Bounds = toml::from_str(include_str!("bounds.toml")).map_err(|error| error.to_string())?;
@@ -47,7 +50,7 @@ pub(crate) async fn run(program: &str) -> Result<(), String> {
     let mut dearer = Vec::new();
     for (what, counted, bound) in [("request", &requests, &bounds.request), ("event", &events, &bounds.event)]
     {
-        let figures: [(&str, f64, fn(&Counted) -> f64); 2] = [
+        let figures: [(&str, f64, Read); 2] = [
             ("instructions", bound.instructions, Counted::hot),
             ("allocations", bound.allocations, Counted::allocations),
         ];

@@ -133,9 +133,9 @@ impl Client {
                     let now = Instant::now();
                     let time = (now - latest).as_nanos() as u64;
                     if before == 0 {
-                        times.first.push(time)
+                        times.first.push(time);
                     } else {
-                        times.gaps.push(time)
+                        times.gaps.push(time);
                     }
                     latest = now;
                 }

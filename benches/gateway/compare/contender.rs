@@ -82,7 +82,7 @@ impl Contender {
             }
             Kind::Direct => unreachable!("nothing is started for it"),
         };
-        let process = start(command, &place.under, folder.path());
+        let process = start(&command, &place.under, folder.path());
         wait_for(&process, address, folder.path()).await;
         let mut this = Self::assemble(candidate, address, Some(process), folder, place.model);
         if candidate.kind == Kind::Nginx {
@@ -102,7 +102,7 @@ impl Contender {
     ) -> Self {
         let (data, admin) = (free_port(), free_port());
         let run =
-            || start(gateway::command(program, folder.path(), data, admin, models), under, folder.path());
+            || start(&gateway::command(program, folder.path(), data, admin, models), under, folder.path());
         let mut process = run();
         wait_for(&process, data, folder.path()).await;
         wait_for(&process, admin, folder.path()).await;
@@ -172,7 +172,7 @@ impl Contender {
 }
 
 /// Starts it where it is to run.
-fn start(command: Command, under: &[String], folder: &Path) -> Process {
+fn start(command: &Command, under: &[String], folder: &Path) -> Process {
     let (first, rest) = under.split_first().expect("every proxy runs under some command");
     let mut whole = Command::new(first);
     whole.args(rest).arg(command.get_program()).args(command.get_args()).env("RUST_LOG", "warn");

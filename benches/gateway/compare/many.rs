@@ -6,11 +6,11 @@ use tempfile::TempDir;
 
 use super::{
     contender::{Candidate, Contender, Kind},
-    measure::{Figures, measure},
+    measure::{Figures, amid},
     mock::{Mock, Replays},
     recording::Workload,
     report::{median, number},
-    scenario::{Figure, Scenario},
+    scenario::{Figure, Load, Scenario},
 };
 use crate::process::free_port;
 
@@ -18,8 +18,10 @@ const MODELS: u8 = 64;
 const ENDPOINTS: u8 = 64;
 const APPS: usize = 100_000;
 /// What is measured with both.
-pub(crate) const SCENARIOS: [&str; 4] = ["unary-1", "unary-64", "sse-64", "memory"];
-const FIGURES: [Figure; 3] = [Figure::CpuPerRequest, Figure::CpuPerEvent, Figure::MemoryPerStream];
+pub(crate) const SCENARIOS: [&str; 4] = ["unary-1", "unary-64", "unary-256", "sse-400"];
+const FIGURES: [Figure; 2] = [Figure::CpuPerRequest, Figure::CpuPerEvent];
+/// Enough for every endpoint to have its first connections.
+const WARM_UP: Duration = Duration::from_secs(3);
 
 /// How it is measured.
 pub(crate) struct Run<'r> {
@@ -56,7 +58,11 @@ pub(crate) async fn compare(
             for turn in 0..2 {
                 let side = (turn + round) % 2;
                 eprintln!("round {}: {} with {}", round + 1, scenario.name, ["one", "many"][side]);
-                let measured = measure(scenario, &gateways[side], workload, &mocks[side], run.length).await;
+                let (Load::Unary { clients, .. }
+                | Load::Streams { streams: clients, .. }
+                | Load::Open { streams: clients }) = scenario.load;
+                let (gateway, mock) = (&gateways[side], &mocks[side]);
+                let measured = amid(clients, gateway, workload, mock, WARM_UP, run.length).await;
                 figures[place][side].push(measured);
             }
         }

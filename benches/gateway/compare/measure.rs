@@ -20,7 +20,7 @@ use super::{
     scenario::{Figure, Load, Scenario},
 };
 
-/// How long clients ask before it is counted.
+/// How long clients ask before times are noted.
 const WARM_UP: Duration = Duration::from_millis(300);
 
 pub(crate) type Figures = BTreeMap<Figure, f64>;
@@ -34,41 +34,70 @@ pub(crate) async fn measure(
     length: Duration,
 ) -> Figures {
     match scenario.load {
-        Load::Unary { clients, .. } => whole(clients, contender, workload, length).await,
+        Load::Unary { clients, .. } => to_rest(clients, contender, workload, mock, length).await,
+        Load::Streams { streams, pace: None } if streams > 1 => {
+            to_rest(streams, contender, workload, mock, length).await
+        }
         Load::Streams { streams, .. } => followed(streams, contender, workload, mock, length).await,
         Load::Open { streams } => open(streams, contender, workload).await,
     }
 }
 
-async fn whole(clients: usize, contender: &Contender, workload: &Arc<Workload>, length: Duration) -> Figures {
+/// From rest to rest: no bytes are on their way before or after, in no buffer, and what a request leaves to be done later
+/// has been done. So what was spent is what was spent on all answers that came.
+async fn to_rest(
+    clients: usize,
+    contender: &Contender,
+    workload: &Arc<Workload>,
+    mock: &Mock,
+    length: Duration,
+) -> Figures {
     contender.settle().await;
     let tally = Arc::new(Tally::default());
-    let at_start = contender.spent();
+    let (at_start, sent) = (contender.spent(), mock.sent());
     let mut tasks = crowd(clients, contender, workload, &tally);
-    let window = Window::over(&mut tasks, &tally, clients, contender, length).await;
+    let window = Window::of(&mut tasks, &tally, clients, contender, mock, WARM_UP, length).await;
     tally.end();
     let mut times = Times::default();
     while let Some(ended) = tasks.join_next().await {
         times.whole.extend(ended.unwrap().whole);
     }
     times.whole.sort_unstable();
-    let requests = tally.answers.load(Relaxed) as f64;
     let mut figures = Figures::from([
-        (Figure::RequestsPerSecond, times.whole.len() as f64 / window.elapsed.as_secs_f64()),
+        (Figure::RequestsPerSecond, window.answers as f64 / window.elapsed.as_secs_f64()),
         (Figure::AddedP50, percentile(&times.whole, 50) / 1e3),
         (Figure::AddedP99, percentile(&times.whole, 99) / 1e3),
     ]);
     if let Some(at_start) = at_start {
-        // From rest to rest: what a request leaves to be done later is counted as well.
         contender.settle().await;
-        let spent = contender.spent().unwrap().since(&at_start).as_secs_f64() * 1e6;
-        figures.insert(Figure::CpuPerRequest, spent / requests);
-        figures.insert(Figure::CpuPerMegabyte, spent / (requests * workload.prompt as f64 / 1e6));
+        let spent = contender.spent().unwrap().since(&at_start);
+        let (answers, events) = (tally.answers.load(Relaxed), tally.events.load(Relaxed));
+        figures.append(&mut costs(spent, answers, events, mock.sent() - sent, workload));
         figures.insert(Figure::Busy, window.busy());
     }
     figures
 }
 
+/// Amid the load: what comes before, the first use of thousands of connections among it, is over.
+pub(crate) async fn amid(
+    clients: usize,
+    contender: &Contender,
+    workload: &Arc<Workload>,
+    mock: &Mock,
+    warm_up: Duration,
+    length: Duration,
+) -> Figures {
+    contender.settle().await;
+    let tally = Arc::new(Tally::default());
+    let mut tasks = crowd(clients, contender, workload, &tally);
+    let window = Window::of(&mut tasks, &tally, clients, contender, mock, warm_up, length).await;
+    tasks.shutdown().await;
+    window
+        .spent
+        .map_or_else(Figures::new, |spent| costs(spent, window.answers, window.events, window.sent, workload))
+}
+
+/// Streams that are as slow as the mock is: nothing waits in a buffer at any time.
 async fn followed(
     streams: usize,
     contender: &Contender,
@@ -79,26 +108,34 @@ async fn followed(
     contender.settle().await;
     let tally = Arc::new(Tally::default());
     let mut tasks = crowd(streams, contender, workload, &tally);
-    let window = Window::streaming(&mut tasks, &tally, streams, contender, mock, length).await;
+    let window = Window::of(&mut tasks, &tally, streams, contender, mock, WARM_UP, length).await;
     tally.end();
     let mut figures = Figures::new();
     if streams == 1 {
-        let times = tasks.join_next().await.unwrap().unwrap();
-        let sorted = |mut times: Vec<u64>| {
-            times.sort_unstable();
-            times
-        };
-        figures.insert(Figure::AddedGapP99, percentile(&sorted(times.gaps), 99) / 1e6);
-        figures.insert(Figure::AddedFirstEvent, percentile(&sorted(times.first), 50) / 1e3);
+        let Times { mut gaps, mut first, .. } = tasks.join_next().await.unwrap().unwrap();
+        gaps.sort_unstable();
+        first.sort_unstable();
+        figures.insert(Figure::AddedGapP99, percentile(&gaps, 99) / 1e6);
+        figures.insert(Figure::AddedFirstEvent, percentile(&first, 50) / 1e3);
     }
     // The others are left in the middle: what is measured is the events, not how streams begin and end.
     tasks.shutdown().await;
     if let Some(spent) = window.spent {
-        figures.insert(Figure::CpuPerEvent, spent.as_secs_f64() * 1e6 / window.events as f64);
-        figures.insert(Figure::BytesPerEvent, window.sent as f64 / window.events as f64);
+        figures.append(&mut costs(spent, window.answers, window.events, window.sent, workload));
         figures.insert(Figure::Busy, window.busy());
     }
     figures
+}
+
+fn costs(spent: Duration, answers: u64, events: u64, sent: u64, workload: &Workload) -> Figures {
+    let spent = spent.as_secs_f64() * 1e6;
+    let (answers, events) = (answers as f64, events as f64);
+    Figures::from([
+        (Figure::CpuPerRequest, spent / answers),
+        (Figure::CpuPerMegabyte, spent / (answers * workload.prompt as f64 / 1e6)),
+        (Figure::CpuPerEvent, spent / events),
+        (Figure::BytesPerEvent, sent as f64 / events),
+    ])
 }
 
 /// What an open stream takes of a proxy that has served before, and what the proxy takes before that.
@@ -126,47 +163,34 @@ async fn open(streams: usize, contender: &Contender, workload: &Arc<Workload>) -
 struct Window {
     elapsed: Duration,
     spent: Option<Duration>,
+    answers: u64,
     events: u64,
     sent: u64,
 }
 
 impl Window {
-    async fn over(
-        tasks: &mut JoinSet<Times>,
-        tally: &Tally,
-        clients: usize,
-        contender: &Contender,
-        length: Duration,
-    ) -> Self {
-        begun(tasks, tally, clients).await;
-        watch(tasks, WARM_UP).await;
-        let (before, began) = (contender.spent(), Instant::now());
-        tally.count();
-        watch(tasks, length).await;
-        let elapsed = began.elapsed();
-        let spent = before.map(|before: Spent| contender.spent().unwrap().since(&before));
-        Self { elapsed, spent, events: 0, sent: 0 }
-    }
-
-    async fn streaming(
+    async fn of(
         tasks: &mut JoinSet<Times>,
         tally: &Tally,
         clients: usize,
         contender: &Contender,
         mock: &Mock,
+        warm_up: Duration,
         length: Duration,
     ) -> Self {
         begun(tasks, tally, clients).await;
-        watch(tasks, WARM_UP).await;
-        let (events, sent) = (tally.events.load(Relaxed), mock.sent());
-        let (before, began) = (contender.spent(), Instant::now());
+        watch(tasks, warm_up).await;
+        let counts = || (tally.answers.load(Relaxed), tally.events.load(Relaxed), mock.sent());
+        let (before, counted, began) = (contender.spent(), counts(), Instant::now());
         tally.count();
         watch(tasks, length).await;
+        let (elapsed, now) = (began.elapsed(), counts());
         Self {
+            elapsed,
             spent: before.map(|before: Spent| contender.spent().unwrap().since(&before)),
-            elapsed: began.elapsed(),
-            events: tally.events.load(Relaxed) - events,
-            sent: mock.sent() - sent,
+            answers: now.0 - counted.0,
+            events: now.1 - counted.1,
+            sent: now.2 - counted.2,
         }
     }
 

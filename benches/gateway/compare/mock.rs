@@ -75,6 +75,8 @@ impl Mock {
             runtime.block_on(async move {
                 let replays = Arc::new(replays);
                 for listener in listeners {
+                    // A crowd that connects at once is not to wait for a lost packet to be sent again.
+                    rustix::net::listen(&listener, 4_096).unwrap();
                     listener.set_nonblocking(true).unwrap();
                     let listener = TcpListener::from_std(listener).unwrap();
                     tokio::spawn(accept(listener, Arc::clone(&replays), Arc::clone(&counted)));

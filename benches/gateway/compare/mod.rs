@@ -67,10 +67,16 @@ pub(crate) async fn run(args: &Args, program: &str) -> Result<(), String> {
     let replays = record(&mut workloads.iter_mut().collect::<Vec<_>>(), MODEL).await;
     let workloads: Vec<_> = chosen.iter().copied().zip(workloads.into_iter().map(Arc::new)).collect();
 
-    let mut text = format!("{description}.\n\n{}\n", plan.settings());
+    // Each part is printed when it is known: the rest may fail.
+    let mut text = String::new();
+    let mut tell = |part: String| {
+        println!("{part}");
+        text += &part;
+    };
+    tell(format!("{description}.\n\n{}\n", plan.settings()));
     if !plan.scenarios.is_empty() {
         let own = &workloads[..plan.scenarios.len()];
-        text += &format!("\n{}\n", plan.compare(own, &replays).await.table());
+        tell(format!("\n{}\n", plan.compare(own, &replays).await.table()));
     }
     if plan.many {
         let of_many = workloads.iter().filter(|(scenario, _)| many::SCENARIOS.contains(&scenario.name));
@@ -80,11 +86,10 @@ pub(crate) async fn run(args: &Args, program: &str) -> Result<(), String> {
         for candidate in &plan.candidates {
             if matches!(candidate.kind, Kind::Gateway(_)) {
                 let table = many::compare(candidate, &run, &of_many, &replays).await;
-                text += &format!("\n`{}`:\n\n{table}\n", candidate.name);
+                tell(format!("\n`{}`:\n\n{table}\n", candidate.name));
             }
         }
     }
-    println!("{text}");
     if args.has("--write") {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
         let document = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
@@ -172,6 +177,9 @@ impl Plan {
                 for turn in 0..self.candidates.len() {
                     let at = (turn + round) % self.candidates.len();
                     let candidate = &self.candidates[at];
+                    if candidate.kind == Kind::Direct && !scenario.needs_direct() {
+                        continue;
+                    }
                     eprintln!("round {}: {} through {}", round + 1, scenario.name, candidate.name);
                     let contender = match running[at].take() {
                         Some(contender) => contender,
