@@ -4,49 +4,97 @@
 //! client, and prints what the gateway adds. Processor time and memory are the gateway's alone, from `/proc`.
 //! Figures of one run can be compared with each other; those of two machines cannot.
 //!
-//! `-- --requests 1000000` looks for growth of memory, `-- --instructions 2000` counts instructions under valgrind,
-//! `--soak 120` holds a crowd for so many minutes (`--streams 2000`, `--idle 10000`),
-//! and `--program PATH` measures another build of the gateway.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss, missing_docs)]
+//! - `-- --compare` puts it beside bare nginx and haproxy, pinned to the same core in turns (`--rounds 5`, `--seconds 3`,
+//!   `--only unary-64,many`, `--core 1`, `--no-haproxy`, `--program NAME=PATH` as often as wanted); `--write` puts the
+//!   tables into `docs/performance.md`;
+//! - `-- --instructions 2000` counts instructions and allocations under valgrind, by layer;
+//! - `-- --guard` holds them against `bounds.toml`, as CI does;
+//! - `-- --requests 1000000` looks for growth of memory;
+//! - `-- --soak 120` holds a crowd for so many minutes (`--streams 2000`, `--idle 10000`).
+//!
+//! `--program PATH` measures another build of the gateway.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::format_push_string,
+    missing_docs
+)]
 
+mod answer;
+mod args;
+mod call;
+mod callgrind;
+mod compare;
+mod gateway;
 mod growth;
+mod guard;
 mod instructions;
+mod layers;
 mod load;
 mod process;
 mod soak;
 
-use std::time::Duration;
-
-use std::net::SocketAddr;
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    signal::unix::{SignalKind, signal},
 };
 
+use args::Args;
 use process::Stage;
 
-fn main() {
-    let args: Vec<String> = std::env::args().collect();
+fn main() -> ExitCode {
+    let args = Args::read();
     // `cargo test` runs benches once with `--test`: building is what it should prove.
-    if args.iter().any(|arg| arg == "--test") {
-        return;
+    if args.has("--test") {
+        return ExitCode::SUCCESS;
     }
-    let option = |name: &str| args.iter().skip_while(|arg| *arg != name).nth(1).map(String::as_str);
-    let number = |name: &str| option(name).map(|number| number.parse::<u64>().expect("a whole number"));
-    let program = option("--program").unwrap_or(env!("CARGO_BIN_EXE_vllm-gateway"));
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let program = args.text("--program").unwrap_or(env!("CARGO_BIN_EXE_vllm-gateway"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    if let Some(minutes) = number("--soak") {
-        let crowd = |name, usual| number(name).map_or(usual, |many| usize::try_from(many).expect("a crowd"));
-        let crowds = soak::Crowds { streams: crowd("--streams", 2_000), idle: crowd("--idle", 10_000) };
-        return runtime.block_on(soak::measure(program, Duration::from_mins(minutes), crowds));
+    let result = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).unwrap();
+        // What was started ends with us, whatever ends us: all of it is dropped here.
+        tokio::select! {
+            result = run(&args, program) => result,
+            _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
+            _ = terminate.recv() => Err("terminated".to_owned()),
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
     }
-    match (number("--requests"), number("--instructions")) {
-        (Some(requests), _) => runtime.block_on(growth::measure(program, requests)),
-        (None, Some(requests)) => runtime.block_on(instructions::measure(program, requests)),
-        (None, None) => runtime.block_on(measure(program)),
+}
+
+async fn run(args: &Args, program: &str) -> Result<(), String> {
+    if args.has("--compare") {
+        return compare::run(args, env!("CARGO_BIN_EXE_vllm-gateway")).await;
     }
+    if args.has("--guard") {
+        return guard::run(program).await;
+    }
+    if let Some(minutes) = args.number("--soak") {
+        let crowds = soak::Crowds {
+            streams: args.number("--streams").unwrap_or(2_000),
+            idle: args.number("--idle").unwrap_or(10_000),
+        };
+        soak::measure(program, Duration::from_mins(minutes), crowds).await;
+    } else if let Some(requests) = args.number("--requests") {
+        growth::measure(program, requests).await;
+    } else if let Some(requests) = args.number("--instructions") {
+        return instructions::measure(program, requests).await;
+    } else {
+        measure(program).await;
+    }
+    Ok(())
 }
 
 async fn measure(program: &str) {

@@ -8,8 +8,11 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+
+use crate::{call, compare::ticks, gateway};
 
 /// A simulated vLLM and a gateway in front of it, each a process of its own.
 pub(crate) struct Stage {
@@ -34,15 +37,16 @@ impl Stage {
         simulate.args(["simulate", "--ttft", "0s", "--itl", itl, "--listen", &vllm.to_string()]);
         let simulated = Process::start(simulate);
         let file = folder.path().join("gateway.toml");
-        std::fs::write(&file, config(data, admin, vllm)).unwrap();
+        let models = [("Qwen3-32B".to_owned(), vec![vllm])];
+        std::fs::write(&file, gateway::config(data, admin, &models)).unwrap();
         let mut words = under.iter().map(String::as_str).chain([program]);
         let mut serve = Command::new(words.next().unwrap());
         serve.args(words).arg("-c").arg(&file).env("RUST_LOG", "warn");
         let gateway = Process::start(serve);
         wait_for(vllm).await;
         wait_for(data).await;
-        let key = create_app(admin, folder.path()).await;
-        wait_until_ready(data).await;
+        let key = gateway::create_app(admin, folder.path()).await;
+        gateway::wait_until_ready(data).await;
         Self { gateway, _vllm: simulated, _folder: folder, vllm, data, admin, key }
     }
 }
@@ -50,9 +54,7 @@ impl Stage {
 impl Stage {
     /// What became of the records, as the metrics tell it.
     pub(crate) async fn records(&self) -> String {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let answer = client.get(format!("http://{}/metrics", self.admin)).send().await.unwrap();
-        let page = answer.text().await.unwrap();
+        let (_, page) = call::get(self.admin, "/metrics").await.unwrap();
         page.lines()
             .filter(|line| line.starts_with("vllm_gateway_access_log_"))
             .collect::<Vec<_>>()
@@ -61,8 +63,7 @@ impl Stage {
 
     /// Records that the store does not have yet.
     pub(crate) async fn records_waiting(&self) -> u64 {
-        let name = "vllm_gateway_access_log_records_pending ";
-        self.records().await.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
+        gateway::records_waiting(self.admin).await
     }
 }
 
@@ -74,16 +75,28 @@ impl Process {
         Self(command.spawn().unwrap())
     }
 
+    /// Starts it with a file that takes what it says.
+    pub(crate) fn start_with_log(mut command: Command, log: &Path) -> Self {
+        let file = std::fs::File::create(log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        Self(command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}")))
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|rest| !matches!(rest.trim_start().chars().next(), None | Some('Z')))
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }
 
     /// Time that all its threads have spent on a processor.
     pub(crate) fn processor_time(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(ticks * 10)
+        ticks(self.id())
     }
 
     /// Resident memory in KiB: all of it, and what no file stands behind.
@@ -102,21 +115,36 @@ impl Process {
     }
 
     fn status(&self, name: &str) -> u64 {
-        let status = BufReader::new(std::fs::File::open(format!("/proc/{}/status", self.id())).unwrap());
-        let line = status.lines().map_while(Result::ok).find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        status(self.id(), name)
     }
 }
 
 impl Drop for Process {
+    /// Asks it to end, since one that has children of its own would leave them behind; a moment later nothing is asked.
     fn drop(&mut self) {
+        if kill_process(Pid::from_child(&self.0), Signal::TERM).is_ok() {
+            for _ in 0..100 {
+                if matches!(self.0.try_wait(), Ok(Some(_)) | Err(_)) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
+/// What the system tells of a process under this name.
+pub(crate) fn status(process: u32, name: &str) -> u64 {
+    let file = std::fs::File::open(format!("/proc/{process}/status"));
+    let status = BufReader::new(file.unwrap_or_else(|error| panic!("process {process} is gone: {error}")));
+    let line = status.lines().map_while(Result::ok).find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 /// A port that nobody listens on: a left-over server would be measured in place of ours.
-fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -130,40 +158,4 @@ async fn wait_for(address: SocketAddr) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("nobody listens on {address}");
-}
-
-/// Waits until the gateway knows its apps.
-async fn wait_until_ready(data: SocketAddr) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    while client.get(format!("http://{data}/ready")).send().await.unwrap().status() != 200 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn config(data: SocketAddr, admin: SocketAddr, vllm: SocketAddr) -> String {
-    format!(
-        r#"[server]
-listen = "{data}"
-[admin]
-listen = "{admin}"
-[pipelines.default]
-filters = ["access-log", "auth", "model-route"]
-[filters.access-log]
-[filters.auth]
-[filters.model-route]
-models = {{ "Qwen3-32B" = "main" }}
-[upstreams.main]
-endpoints = [{{ url = "http://{vllm}" }}]
-"#
-    )
-}
-
-async fn create_app(admin: SocketAddr, folder: &Path) -> String {
-    let token = std::fs::read_to_string(folder.join("data/admin.token")).unwrap();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let call = client.post(format!("http://{admin}/api/apps")).bearer_auth(token.trim());
-    let answer =
-        call.header("content-type", "application/json").body(r#"{"orgName":"bench"}"#).send().await.unwrap();
-    let app: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-    app["apiKey"].as_str().unwrap().to_owned()
 }

@@ -60,10 +60,23 @@ pub(crate) fn get(area: &dyn Area, word: usize) -> u64 {
     area.words().get(word).map_or(0, |place| place.load(Ordering::Acquire))
 }
 
+/// Bytes from this word on, as many as there are, put into a buffer that is used again and again.
+pub(crate) fn read_to<'b>(area: &dyn Area, word: usize, length: usize, buffer: &'b mut Vec<u8>) -> &'b [u8] {
+    let words = area.words().get(word..).unwrap_or_default();
+    let words = words.get(..length.div_ceil(8)).unwrap_or(words);
+    if buffer.len() < words.len() * 8 {
+        buffer.resize(words.len() * 8, 0);
+    }
+    for (bytes, place) in buffer.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+        *bytes = place.load(Ordering::Relaxed).to_le_bytes();
+    }
+    &buffer[..length.min(words.len() * 8)]
+}
+
 /// Bytes from this word on, as many as there are.
 pub(crate) fn read(area: &dyn Area, word: usize, length: usize) -> Vec<u8> {
-    let words = area.words().iter().skip(word).take(length.div_ceil(8));
-    let mut bytes: Vec<u8> = words.flat_map(|place| place.load(Ordering::Relaxed).to_le_bytes()).collect();
+    let mut bytes = Vec::new();
+    let length = read_to(area, word, length, &mut bytes).len();
     bytes.truncate(length);
     bytes
 }

@@ -80,8 +80,9 @@ pub(crate) fn write_tail(progress: &Progress<'_>, mark: Mark, longest: usize, ou
     put_text(progress.error_code, longest, out);
 }
 
-/// Reads a record back. None if the bytes are no head and tail, which their checksums should have told.
-pub(crate) fn read(head: &[u8], tail: &[u8]) -> Option<(Record, Mark)> {
+/// Reads a record back, its texts where they stand. None if the bytes are no head and tail, which their checksums
+/// should have told.
+pub(crate) fn read<'a>(head: &'a [u8], tail: &'a [u8]) -> Option<(Record<&'a str>, Mark)> {
     let (mut head, mut tail) = (Reader(head), Reader(tail));
     let stream = head.array::<1>()?[0] & STREAM != 0;
     let id = Uuid::from_bytes(head.array()?);
@@ -107,8 +108,8 @@ pub(crate) fn read(head: &[u8], tail: &[u8]) -> Option<(Record, Mark)> {
         }
     }
     let [prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens, ttft_ms] = counts;
-    let outcome = Outcome::from_name(&tail.text()?.0?)?;
-    let token_source = TokenSource::from_name(&tail.text()?.0?)?;
+    let outcome = Outcome::from_name(tail.text()?.0?)?;
+    let token_source = TokenSource::from_name(tail.text()?.0?)?;
     let (endpoint, error_code) = (tail.text()?.0, tail.text()?.0);
     let record = Record {
         id,
@@ -155,12 +156,12 @@ fn put_text(text: Option<&str>, longest: usize, out: &mut Vec<u8>) {
 }
 
 /// A text that was read, or that it was left out.
-struct Text(Option<String>);
+struct Text<'a>(Option<&'a str>);
 
 /// Takes values off the front.
 struct Reader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (first, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
@@ -172,11 +173,11 @@ impl Reader<'_> {
     }
 
     /// A text that may be missing.
-    fn text(&mut self) -> Option<Text> {
+    fn text(&mut self) -> Option<Text<'a>> {
         let length = usize::from(u16::from_le_bytes(self.array()?));
         let Some(length) = length.checked_sub(1) else { return Some(Text(None)) };
         let (text, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        Some(Text(Some(std::str::from_utf8(text).ok()?.to_owned())))
+        Some(Text(Some(std::str::from_utf8(text).ok()?)))
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     layout::{CELL, CELL_WORDS, GROUPS, REGION, Span, State},
     place::Place,
     region::Region,
-    run::{Found, Written, state_of},
+    run::{Scratch, Written, state_of},
 };
 
 /// Records between their request and the store, where a kill of the process does not reach them.
@@ -30,6 +30,8 @@ pub(crate) struct Journal {
     pub(crate) disk: Box<dyn Disk>,
     /// By number. The quota is how many there may be.
     pub(crate) regions: Box<[ArcSwapOption<Region>]>,
+    /// Beyond this number there has never been a region: a quota of many is not looked through for one.
+    pub(crate) reach: AtomicUsize,
     /// How many regions the quota allows. More may be left from a run that was allowed more.
     pub(crate) quota: usize,
     /// Where cells were free last.
@@ -44,7 +46,8 @@ pub(crate) struct Journal {
     pub(crate) at_end: AtomicBool,
 }
 
-/// A closed record that was taken out for the store.
+/// A closed record that was taken out.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) struct Waiting {
     pub(crate) place: Place,
     pub(crate) found: Result<Record, Damaged>,
@@ -115,22 +118,33 @@ impl Journal {
         region.give_back(place.cell(), place.span());
     }
 
-    /// Takes out closed records, so many or a few more. It goes on where it stopped, so that what is closed all the
-    /// time in front does not keep waiting what is behind.
-    pub(crate) fn sweep(&self, most: usize) -> Vec<Waiting> {
-        let mut waiting = Vec::new();
+    /// Takes out closed records, so many or a few more, and shows each with its place. It goes on where it stopped, so
+    /// that what is closed all the time in front does not keep waiting what is behind. How many records that were.
+    pub(crate) fn take_out(
+        &self,
+        most: usize,
+        mut show: impl FnMut(Place, Result<&Record<&str>, Damaged>),
+    ) -> usize {
+        let mut scratch = Scratch::default();
+        let mut taken = 0;
         let begin = self.swept.load(Ordering::Relaxed);
-        let all = self.regions.len() * GROUPS;
+        let all = self.reach.load(Ordering::Acquire) * GROUPS;
+        if all == 0 {
+            return 0;
+        }
         let mut at = 0;
-        while at < all && waiting.len() < most {
+        while at < all && taken < most {
             let (number, group) = ((begin + at) % all / GROUPS, (begin + at) % GROUPS);
-            if let Some(region) = self.regions[number].load_full() {
+            if let Some(region) = self.regions[number].load().as_deref() {
                 let groups = (GROUPS - group).min(all - at);
                 for group in group..group + groups {
-                    if waiting.len() >= most {
+                    if taken >= most {
                         break;
                     }
-                    waiting.extend(region.sweep(group).map(|cell| take_out(&region, number, cell)));
+                    for cell in region.sweep(group) {
+                        show_cell(region, number, cell, &mut scratch, &mut show);
+                        taken += 1;
+                    }
                     at += 1;
                 }
             } else {
@@ -138,6 +152,14 @@ impl Journal {
             }
         }
         self.swept.store((begin + at) % all, Ordering::Relaxed);
+        taken
+    }
+
+    /// The same, with each record for itself in memory.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn sweep(&self, most: usize) -> Vec<Waiting> {
+        let mut waiting = Vec::new();
+        self.take_out(most, |place, found| waiting.push(Waiting { place, found: found.map(Record::from) }));
         waiting
     }
 
@@ -153,7 +175,15 @@ impl Journal {
 
     /// The regions that there are, with their numbers.
     pub(crate) fn each_region(&self) -> impl Iterator<Item = (usize, Arc<Region>)> {
-        self.regions.iter().enumerate().filter_map(|(number, region)| Some((number, region.load_full()?)))
+        let reach = self.reach.load(Ordering::Acquire);
+        let regions = self.regions.iter().take(reach).enumerate();
+        regions.filter_map(|(number, region)| Some((number, region.load_full()?)))
+    }
+
+    /// Puts a region in its place.
+    pub(crate) fn add_region(&self, number: usize, region: Region) {
+        self.regions[number].store(Some(Arc::new(region)));
+        self.reach.fetch_max(number + 1, Ordering::Release);
     }
 
     /// Bytes on the disk, and the most there may be.
@@ -241,20 +271,28 @@ impl Journal {
     }
 }
 
-fn take_out(region: &Region, number: usize, cell: usize) -> Waiting {
+fn show_cell(
+    region: &Region,
+    number: usize,
+    cell: usize,
+    scratch: &mut Scratch,
+    show: &mut impl FnMut(Place, Result<&Record<&str>, Damaged>),
+) {
     let state = state_of(&*region.area, cell);
     let span = match state {
         Some(State::Taken(span)) => span,
         _ => Span::SMALLEST,
     };
-    let found = match (state, region.run(cell, span).read()) {
-        (Some(State::Taken(_)), Found::Record(record, _)) => Ok(*record),
-        (Some(State::Taken(_)), Found::Damaged(reason)) => Err(reason),
+    let found = match (state, region.run(cell, span).read(scratch)) {
+        (Some(State::Taken(_)), found) => found,
         _ => Err("nothing says what stands here"),
     };
-    let found = found.map_err(|reason| Damaged {
-        reason,
-        bytes: read(&*region.area, cell * CELL_WORDS, span.cells() * CELL),
-    });
-    Waiting { place: Place::new(number, cell, span), found }
+    let place = Place::new(number, cell, span);
+    match found {
+        Ok((record, _)) => show(place, Ok(&record)),
+        Err(reason) => {
+            let bytes = read(&*region.area, cell * CELL_WORDS, span.cells() * CELL);
+            show(place, Err(Damaged { reason, bytes }));
+        }
+    }
 }

@@ -117,7 +117,7 @@ pub(crate) fn make_room(journal: &Journal) -> io::Result<bool> {
         let number = vacant.and_then(|number| u16::try_from(number).ok());
         let number = number.ok_or_else(|| io::Error::other("every number is taken"))?;
         let area = journal.disk.create(number)?;
-        journal.regions[usize::from(number)].store(Some(Arc::new(Region::new(area))));
+        journal.add_region(usize::from(number), Region::new(area));
     }
 }
 

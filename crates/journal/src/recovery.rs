@@ -18,7 +18,7 @@ use crate::{
     journal::Journal,
     layout::{CELLS, REGION, Span, State},
     region::Region,
-    run::{Found, state_of},
+    run::{Scratch, state_of},
 };
 
 /// What was found.
@@ -58,6 +58,7 @@ impl Journal {
         let journal = Self {
             disk,
             regions,
+            reach: AtomicUsize::new(needed),
             quota,
             current,
             swept,
@@ -73,6 +74,7 @@ impl Journal {
 struct Recovery {
     found: Recovered,
     running: Vec<Running>,
+    scratch: Scratch,
     /// Records that were moved: where they stood before, they may be found again.
     moved: HashSet<Uuid>,
 }
@@ -105,8 +107,8 @@ impl Recovery {
 
     fn adopt(&mut self, region: &Arc<Region>, cell: usize, span: Span) {
         self.wait(region, cell, span);
-        match region.run(cell, span).read() {
-            Found::Record(record, mark) => {
+        match region.run(cell, span).read(&mut self.scratch) {
+            Ok((record, mark)) => {
                 if mark.moved {
                     self.moved.insert(record.id);
                 }
@@ -117,7 +119,7 @@ impl Recovery {
                     }
                 }
             }
-            Found::Damaged(_) => self.found.damaged += 1,
+            Err(_damaged) => self.found.damaged += 1,
         }
     }
 

@@ -101,8 +101,12 @@ impl Region {
     /// Takes over the closed runs that begin in this group of 64 cells; their first cells.
     pub(crate) fn sweep(&self, group: usize) -> impl Iterator<Item = usize> {
         let bits = &self.closed[group];
-        let closed = if bits.load(Ordering::Relaxed) == 0 { 0 } else { bits.swap(0, Ordering::Acquire) };
-        (0..64).filter(move |bit| closed & (1 << bit) != 0).map(move |bit| group * 64 + bit)
+        let mut closed = if bits.load(Ordering::Relaxed) == 0 { 0 } else { bits.swap(0, Ordering::Acquire) };
+        std::iter::from_fn(move || {
+            let bit = (closed != 0).then_some(closed.trailing_zeros() as usize)?;
+            closed &= closed - 1;
+            Some(group * 64 + bit)
+        })
     }
 
     /// Cells that are free to be taken.

@@ -3,7 +3,7 @@
 use vllm_gateway_record::{Outcome, Record, RecordView};
 
 use crate::{
-    area::{Area, get, read},
+    area::{Area, get, read_to},
     codec::{self, Mark},
     layout::{CELL_WORDS, CELLS, HEAD_AT, Span, State, TAIL_FRAME},
 };
@@ -20,12 +20,14 @@ pub(crate) struct Run<'a> {
     pub(crate) span: Span,
 }
 
-/// What stands in a run that is taken.
-#[derive(Debug)]
-pub(crate) enum Found {
-    Record(Box<Record>, Mark),
-    /// There was a record; this is why it cannot be read.
-    Damaged(&'static str),
+/// What stands in a run that is taken; or, there was a record, and why it cannot be read.
+pub(crate) type Found<'s> = Result<(Record<&'s str>, Mark), &'static str>;
+
+/// Where heads and tails are read to, one after the other.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    head: Vec<u8>,
+    tail: Vec<u8>,
 }
 
 impl Run<'_> {
@@ -79,37 +81,38 @@ impl Run<'_> {
     }
 
     /// Reads it: the newest tail that is whole counts.
-    pub(crate) fn read(self) -> Found {
+    pub(crate) fn read(self, scratch: &mut Scratch) -> Found<'_> {
         let framed = get(self.area, self.word(8));
         let (length, crc) = ((framed & 0xFFFF_FFFF) as usize, (framed >> 32) as u32);
         if length > self.span.head_room() {
-            return Found::Damaged("the length of its head cannot be");
+            return Err("the length of its head cannot be");
         }
-        let head = read(self.area, self.word(HEAD_AT), length);
-        if crc32fast::hash(&head) != crc {
-            return Found::Damaged("its head does not match its checksum");
+        let head = read_to(self.area, self.word(HEAD_AT), length, &mut scratch.head);
+        if crc32fast::hash(head) != crc {
+            return Err("its head does not match its checksum");
         }
-        let tails = [self.tail(0, crc), self.tail(1, crc)];
-        let newest = match tails {
-            [Some(even), Some(odd)] if odd.0 == even.0.wrapping_add(1) => Some(odd),
-            [Some(even), _] => Some(even),
-            [None, odd] => odd,
+        // The odd one counts if it follows the even one, or if that is not whole.
+        let [even, odd] = [0, 1].map(|parity| self.turn(parity));
+        let order = if odd == even.wrapping_add(1) { [1, 0] } else { [0, 1] };
+        let whole = order.into_iter().find_map(|parity| self.tail(parity, crc, &mut scratch.tail));
+        let Some(length) = whole else {
+            return Err("neither of its tails matches its checksum");
         };
-        let Some((_, tail)) = newest else {
-            return Found::Damaged("neither of its tails matches its checksum");
-        };
-        match codec::read(&head, &tail) {
-            Some((mut record, mark)) => {
-                if !mark.closed {
-                    record.outcome = Outcome::Interrupted;
-                }
-                Found::Record(Box::new(record), mark)
-            }
-            None => Found::Damaged("it is not written as this version writes records"),
+        let (mut record, mark) = codec::read(head, &scratch.tail[..length])
+            .ok_or("it is not written as this version writes records")?;
+        if !mark.closed {
+            record.outcome = Outcome::Interrupted;
         }
+        Ok((record, mark))
     }
 
-    fn tail(self, parity: u16, head_crc: u32) -> Option<(u16, Vec<u8>)> {
+    /// Which turn stands there, if it is whole.
+    fn turn(self, parity: u16) -> u16 {
+        (get(self.area, self.word(self.span.tail_at(parity))) & 0xFFFF) as u16
+    }
+
+    /// Reads a tail to the buffer, if it is whole; its length.
+    fn tail(self, parity: u16, head_crc: u32, buffer: &mut Vec<u8>) -> Option<usize> {
         let at = self.span.tail_at(parity);
         let framed = get(self.area, self.word(at));
         let (turn, crc) = ((framed & 0xFFFF) as u16, (framed >> 32) as u32);
@@ -117,8 +120,8 @@ impl Run<'_> {
         if length > self.span.tail_room() || turn % 2 != parity {
             return None;
         }
-        let tail = read(self.area, self.word(at + TAIL_FRAME), length);
-        (tail_crc(head_crc, turn, &tail) == crc).then_some((turn, tail))
+        let tail = read_to(self.area, self.word(at + TAIL_FRAME), length, buffer);
+        (tail_crc(head_crc, turn, tail) == crc).then_some(tail.len())
     }
 }
 

@@ -3,7 +3,9 @@
 mod outcome;
 mod progress;
 mod record;
+mod records;
 
 pub use outcome::{Outcome, TokenSource};
 pub use progress::Progress;
 pub use record::{Record, RecordView};
+pub use records::{Gathered, Records};

@@ -83,26 +83,27 @@ pub struct Record<S = String> {
 pub type RecordView<'a> = Record<Cow<'a, str>>;
 
 impl<S> Record<S> {
-    /// The same record, with each of its texts changed into another kind.
-    fn map<T>(self, mut change: impl FnMut(S) -> T) -> Record<T> {
+    /// The same record, with something else in place of each of its texts.
+    #[must_use]
+    pub fn each<'a, T>(&'a self, mut change: impl FnMut(&'a S) -> T) -> Record<T> {
         Record {
             id: self.id,
-            request_id: change(self.request_id),
+            request_id: change(&self.request_id),
             time: self.time,
-            app_id: self.app_id.map(&mut change),
-            org_name: self.org_name.map(&mut change),
-            key_prefix: self.key_prefix.map(&mut change),
-            method: change(self.method),
-            path: change(self.path),
-            pipeline: self.pipeline.map(&mut change),
-            model: self.model.map(&mut change),
-            upstream: self.upstream.map(&mut change),
-            endpoint: self.endpoint.map(&mut change),
-            upstream_model: self.upstream_model.map(&mut change),
+            app_id: self.app_id.as_ref().map(&mut change),
+            org_name: self.org_name.as_ref().map(&mut change),
+            key_prefix: self.key_prefix.as_ref().map(&mut change),
+            method: change(&self.method),
+            path: change(&self.path),
+            pipeline: self.pipeline.as_ref().map(&mut change),
+            model: self.model.as_ref().map(&mut change),
+            upstream: self.upstream.as_ref().map(&mut change),
+            endpoint: self.endpoint.as_ref().map(&mut change),
+            upstream_model: self.upstream_model.as_ref().map(&mut change),
             stream: self.stream,
             status: self.status,
             outcome: self.outcome,
-            error_code: self.error_code.map(&mut change),
+            error_code: self.error_code.as_ref().map(&mut change),
             prompt_tokens: self.prompt_tokens,
             completion_tokens: self.completion_tokens,
             total_tokens: self.total_tokens,
@@ -114,15 +115,29 @@ impl<S> Record<S> {
             attempts: self.attempts,
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
-            client_ip: change(self.client_ip),
-            user_agent: self.user_agent.map(&mut change),
+            client_ip: change(&self.client_ip),
+            user_agent: self.user_agent.as_ref().map(&mut change),
         }
+    }
+}
+
+impl<S: AsRef<str>> Record<S> {
+    /// The same record with its texts borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> Record<&str> {
+        self.each(AsRef::as_ref)
+    }
+}
+
+impl<S: AsRef<str>> From<&Record<S>> for Record {
+    fn from(record: &Record<S>) -> Self {
+        record.each(|text| text.as_ref().to_owned())
     }
 }
 
 impl From<RecordView<'_>> for Record {
     fn from(view: RecordView<'_>) -> Self {
-        view.map(Cow::into_owned)
+        Self::from(&view)
     }
 }
 
@@ -130,6 +145,6 @@ impl Record {
     /// The same record as a view, of a copy of its texts.
     #[must_use]
     pub fn view(&self) -> RecordView<'static> {
-        self.clone().map(Cow::Owned)
+        self.each(|text| Cow::Owned(text.clone()))
     }
 }

@@ -22,7 +22,7 @@ const DIGEST_OF_NOTHING: [u8; 32] = [
 ];
 
 /// Why a record can never be stored.
-pub(crate) fn record(record: &Record) -> Result<(), String> {
+pub(crate) fn record<S: AsRef<str>>(record: &Record<S>) -> Result<(), String> {
     if record.id.is_nil() {
         return Err("id: the nil UUID is not an id".into());
     }
@@ -55,7 +55,7 @@ pub(crate) fn record(record: &Record) -> Result<(), String> {
 }
 
 /// How many bytes its texts take.
-pub(crate) fn text_length(record: &Record) -> usize {
+pub(crate) fn text_length<S: AsRef<str>>(record: &Record<S>) -> usize {
     let always = [&record.request_id, &record.method, &record.path, &record.client_ip];
     let maybe = [
         &record.app_id,
@@ -69,8 +69,8 @@ pub(crate) fn text_length(record: &Record) -> usize {
         &record.error_code,
         &record.user_agent,
     ];
-    always.iter().map(|text| text.len()).sum::<usize>()
-        + maybe.into_iter().flatten().map(String::len).sum::<usize>()
+    always.iter().map(|text| text.as_ref().len()).sum::<usize>()
+        + maybe.into_iter().flatten().map(|text| text.as_ref().len()).sum::<usize>()
 }
 
 /// Why an app cannot be stored.

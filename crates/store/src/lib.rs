@@ -49,4 +49,4 @@ pub use page::{MAX_EXPORT, MAX_PAGE_SIZE, Page};
 pub use sqlite::{SqliteLock, lock_sqlite, open_sqlite, open_sqlite_later};
 pub use store::{AppStore, LogStore, Store, StoreKind};
 pub use usage::{Interval, UsageQuery, UsageRow};
-pub use vllm_gateway_record::{Outcome, Record, TokenSource};
+pub use vllm_gateway_record::{Outcome, Record, Records, TokenSource};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use vllm_gateway_record::Record;
+use vllm_gateway_record::{Record, Records};
 
 use crate::{
     App, AppChange, AppQuery, Appended, ChangeMark, Changes, LogQuery, Page, StoreError, StoredApp,
@@ -90,7 +90,12 @@ pub trait LogStore: Send + Sync {
     ///
     /// A record that cannot be stored is reported in [`Appended::rejected`] and does not stop the others. On
     /// an error any part of the records may have been stored: append all of them again.
-    async fn append(&self, records: &[Record]) -> Result<Appended, StoreError>;
+    async fn append_records(&self, records: &Records) -> Result<Appended, StoreError>;
+
+    /// The same of records that are each for itself in memory.
+    async fn append(&self, records: &[Record]) -> Result<Appended, StoreError> {
+        self.append_records(&records.into()).await
+    }
 
     /// A page of records, newest first. Pages count from 1; `page_size` is 1 to
     /// [`MAX_PAGE_SIZE`](crate::MAX_PAGE_SIZE).

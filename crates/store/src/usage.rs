@@ -134,7 +134,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    pub(crate) fn of(record: &Record) -> Self {
+    pub(crate) fn of<S>(record: &Record<S>) -> Self {
         let tokens = |count: Option<u64>| i64::try_from(count.unwrap_or(0)).unwrap_or(i64::MAX);
         Self {
             requests: 1,
@@ -156,16 +156,10 @@ impl Counts {
 
 /// Whose usage it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Group {
-    pub(crate) app_id: Option<String>,
-    pub(crate) org_name: Option<String>,
-    pub(crate) model: Option<String>,
-}
-
-impl Group {
-    pub(crate) fn of(record: &Record) -> Self {
-        Self { app_id: record.app_id.clone(), org_name: record.org_name.clone(), model: record.model.clone() }
-    }
+pub(crate) struct Group<S = String> {
+    pub(crate) app_id: Option<S>,
+    pub(crate) org_name: Option<S>,
+    pub(crate) model: Option<S>,
 }
 
 /// Sums of a group as a store gives them, at most cut finer than was asked.

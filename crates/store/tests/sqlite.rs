@@ -8,11 +8,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use suite::fixture::{Fixture, all, app, record, sums};
+use jiff::SignedDuration;
+use suite::fixture::{Fixture, all, app, bare_record, millis, record, sums, time};
 use tempfile::tempdir;
 use vllm_gateway_store::{
-    AppStore as _, ChangeMark, LogStore as _, Store as _, StoreError, StoreKind, open_sqlite,
-    open_sqlite_later,
+    AppStore as _, ChangeMark, LogQuery, LogStore as _, Record, Store as _, StoreError, StoreKind,
+    open_sqlite, open_sqlite_later,
 };
 
 async fn open(_test: &str) -> Fixture {
@@ -195,4 +196,122 @@ async fn a_damaged_database_is_opened_when_it_was_mended_and_one_of_another_prog
     let theirs = folder.path().join("theirs.db");
     rusqlite::Connection::open(&theirs).unwrap().execute_batch("CREATE TABLE theirs (id INTEGER)").unwrap();
     assert!(matches!(open_sqlite_later(&theirs).await, Err(StoreError::Invalid { .. })));
+}
+
+/// A database as schema 1 left it, with these records, and one that was purged.
+fn of_schema_1(path: &Path, records: &[Record], purged: &Record) {
+    let old = rusqlite::Connection::open(path).unwrap();
+    old.execute_batch(include_str!("../src/sqlite/schema/001.sql")).unwrap();
+    old.pragma_update(None, "application_id", 0x7667_7731).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    let mut insert = old
+        .prepare(
+            "INSERT INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)",
+        )
+        .unwrap();
+    for record in records {
+        let number = |number: u64| i64::try_from(number).unwrap();
+        let inserted = insert.execute(rusqlite::params![
+            record.id.as_bytes(),
+            record.request_id,
+            record.time.as_microsecond(),
+            record.app_id,
+            record.org_name,
+            record.key_prefix,
+            record.method,
+            record.path,
+            record.pipeline,
+            record.model,
+            record.upstream,
+            record.endpoint,
+            record.upstream_model,
+            record.stream,
+            record.status,
+            record.outcome.as_str(),
+            record.error_code,
+            record.prompt_tokens.map(number),
+            record.completion_tokens.map(number),
+            record.total_tokens.map(number),
+            record.cached_tokens.map(number),
+            record.reasoning_tokens.map(number),
+            record.token_source.as_str(),
+            number(record.duration_ms),
+            record.ttft_ms.map(number),
+            record.attempts,
+            number(record.request_bytes),
+            number(record.response_bytes),
+            record.client_ip,
+            record.user_agent,
+        ]);
+        assert_eq!(inserted.unwrap(), 1);
+    }
+    let hour = records[0].time.as_second() / 3_600;
+    let usage = "INSERT INTO usage_hours VALUES (?1, 'app-a', 'Acme', 'Qwen3-32B', ?2, 0, 3, 2, 5)";
+    old.execute(usage, rusqlite::params![hour, i64::try_from(records.len()).unwrap()]).unwrap();
+    let now = jiff::Timestamp::now().as_microsecond();
+    old.execute("INSERT INTO purged_records VALUES (?1, ?2)", rusqlite::params![purged.id.as_bytes(), now])
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_database_of_schema_1_is_taken_over_with_all_its_records() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("gateway.db");
+    let at = |number: i64| time("2026-03-02T12:00:00.000001Z") + millis(number * 7);
+    let mut records: Vec<Record> =
+        (0..2_345).map(|number| Record { time: at(number), ..record("2026-03-02T12:00:00Z") }).collect();
+    records[7] = Record { time: at(7), ..bare_record("2026-03-02T12:00:00Z") };
+    let purged = record("2026-03-02T12:00:00Z");
+    of_schema_1(&path, &records, &purged);
+    let store: Arc<dyn vllm_gateway_store::Store> = Arc::new(open_sqlite(&path).await.unwrap());
+    let (mut seen, mut cursor) = (Vec::new(), None::<String>);
+    loop {
+        let (items, next) = store.export(&all(), cursor.as_deref(), 1_000).await.unwrap();
+        seen.extend(items);
+        cursor = next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    seen.reverse();
+    assert_eq!(seen, records);
+    let bare = LogQuery { status: Some(401), ..all() };
+    assert_eq!(store.page(&bare, 1, 10).await.unwrap().items, records[7..8]);
+    // Neither what is there nor what was purged is stored or counted again.
+    let before = sums(&store).await;
+    assert_eq!(store.append(&records).await.unwrap().stored, records.len());
+    store.append(&[purged]).await.unwrap();
+    assert_eq!(store.page(&all(), 1, 1).await.unwrap().total, records.len() as u64);
+    assert_eq!(sums(&store).await, before);
+    store.append(&[record("2026-03-02T12:00:00Z")]).await.unwrap();
+    assert_eq!(sums(&store).await.0, before.0 + 1);
+    store.close().await;
+    let tables = rusqlite::Connection::open(&path).unwrap();
+    let old = "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%schema_1%'";
+    assert_eq!(tables.query_row(old, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_range_of_time_is_exact_to_the_microsecond() {
+    let folder = tempdir().unwrap();
+    let store = open_sqlite(folder.path().join("gateway.db")).await.unwrap();
+    let at = |micros: i64| time("2026-03-02T11:59:59.999Z") + SignedDuration::from_micros(micros);
+    let records: Vec<_> = (0..4)
+        .map(|number| Record { time: at(number * 500 + 1), ..record("2026-03-02T12:00:00Z") })
+        .collect();
+    store.append(&records).await.unwrap();
+    for (from, to, expected) in
+        [(0, 2_000, 4), (1, 1_501, 3), (2, 1_502, 3), (501, 501, 0), (502, 1_001, 0), (501, 502, 1)]
+    {
+        let query = LogQuery { from: Some(at(from)), to: Some(at(to)), ..all() };
+        let page = store.page(&query, 1, 10).await.unwrap();
+        assert_eq!(
+            (page.total, page.items.len()),
+            (expected, usize::try_from(expected).unwrap()),
+            "{from} to {to}"
+        );
+    }
+    assert_eq!(store.purge(at(501), 10).await.unwrap(), 1);
+    assert_eq!(store.page(&all(), 1, 10).await.unwrap().total, 3);
 }

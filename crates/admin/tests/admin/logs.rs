@@ -163,7 +163,9 @@ async fn a_question_that_covers_too_much_is_stopped_and_says_what_to_narrow() {
     let old = (1..=8_000).map(|id| halves(record(id, 24 * 8))).chain([record(9_000, 1)]);
     gateway.store.append(&old.collect::<Vec<_>>()).await.unwrap();
     let from = Timestamp::now() - SignedDuration::from_hours(24 * 30);
-    for query in [format!("from={from}"), format!("from={from}&cursor=&model=m1&status=404")] {
+    for query in
+        [format!("from={from}&model=m1&status=404"), format!("from={from}&cursor=&model=m1&status=404")]
+    {
         let refused = gateway.get(&format!("/api/logs?{query}")).await;
         let detail = refused.problem(503, Some("from"));
         assert!(detail.contains("ask for a shorter time"), "{detail}");

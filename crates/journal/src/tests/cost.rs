@@ -42,7 +42,9 @@ fn cost() {
         }
         on_the_path += begun.elapsed();
         let begun = Instant::now();
-        journal.sweep(usize::MAX).into_iter().for_each(|waiting| journal.settle(waiting.place));
+        let mut places = Vec::new();
+        journal.take_out(usize::MAX, |place, _| places.push(place));
+        places.into_iter().for_each(|place| journal.settle(place));
         behind_it += begun.elapsed();
     }
     println!("admit, open and close:      {:>5} ns a request", (on_the_path / REQUESTS).as_nanos());

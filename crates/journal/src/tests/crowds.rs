@@ -12,9 +12,8 @@ fn what_many_threads_write_at_once_comes_out_once_each_and_whole() {
     let disk = MemoryDisk::new();
     let journal = open(&disk, 16);
     // All room is there from the start: who makes it in time is another test's matter.
-    for (number, region) in journal.regions.iter().enumerate() {
-        let area = disk.create(u16::try_from(number).unwrap()).unwrap();
-        region.store(Some(Arc::new(Region::new(area))));
+    for number in 0..journal.regions.len() {
+        journal.add_region(number, Region::new(disk.create(u16::try_from(number).unwrap()).unwrap()));
     }
     let mut seen: HashMap<Uuid, Record> = HashMap::new();
     thread::scope(|scope| {

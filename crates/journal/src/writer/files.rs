@@ -49,7 +49,7 @@ impl Files {
 }
 
 /// The line of a record that can never be stored.
-pub(super) fn poison(record: &Record, reason: &str) -> Value {
+pub(super) fn poison(record: &Record<&str>, reason: &str) -> Value {
     json!({ "reason": reason, "record": record })
 }
 

@@ -3,6 +3,8 @@
 //! While the store is away, records wait on the disk, and batches are tried again and again. What the store can never
 //! take goes to the quarantine file. What is left when the process ends, the next start ships.
 
+#[cfg(test)]
+mod cost;
 mod counts;
 mod files;
 mod housekeeping;

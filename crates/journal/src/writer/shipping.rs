@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use vllm_gateway_sdk::Record;
+use vllm_gateway_record::{Gathered, Records};
 use vllm_gateway_store::{Appended, LogStore};
 
 use super::counts::Counts;
@@ -61,10 +61,9 @@ pub(super) struct Flush {
 }
 
 /// Records on their way, and where they are until the store has them.
-#[derive(Default)]
 struct Batch {
     places: Vec<Place>,
-    records: Vec<Record>,
+    records: Records,
 }
 
 /// The task's state. Every await in it may be dropped when a flush comes: whatever is in hand is in the journal, too.
@@ -78,6 +77,8 @@ pub(super) struct Shipper {
     hands: VecDeque<Batch>,
     attempts: Attempts,
     away: bool,
+    /// There were enough records in the journal for a batch when it was looked at last.
+    full: bool,
 }
 
 /// Failed attempts at the first batch.
@@ -97,7 +98,7 @@ impl Shipper {
         bell: Arc<Bell>,
     ) -> Self {
         let (hands, attempts) = Default::default();
-        Self { store, journal, counts, files, bell, hands, attempts, away: false }
+        Self { store, journal, counts, files, bell, hands, attempts, away: false, full: false }
     }
 
     /// Ships until the writer is gone.
@@ -117,14 +118,22 @@ impl Shipper {
     }
 
     async fn work(&mut self) {
+        let few = !self.hands.is_empty() && !self.full;
         self.ship_hands().await;
-        if self.take_up() == 0 {
+        if few {
+            // So many at once cost the store much less than each for itself: those that come now wait for one another.
+            sleep(GATHER).await;
+        }
+        let mut found = self.take_up();
+        if found == 0 {
             self.bell.doze();
-            if self.take_up() == 0 {
+            found = self.take_up();
+            if found == 0 {
                 self.bell.rung().await;
                 sleep(GATHER).await;
             }
         }
+        self.full = found >= MOST;
     }
 
     async fn flush(&mut self, deadline: Instant) {
@@ -143,26 +152,22 @@ impl Shipper {
 
     /// Takes up to one batch out of the journal; how many records that were.
     fn take_up(&mut self) -> usize {
-        let found = self.journal.sweep(MOST);
-        let count = found.len();
-        let mut batch = Batch::default();
-        let (mut places, mut lines) = (Vec::new(), Vec::new());
-        for waiting in found {
-            match waiting.found {
-                Ok(record) => {
-                    batch.places.push(waiting.place);
-                    batch.records.push(record);
-                }
-                Err(damaged) => {
-                    tracing::error!(reason = damaged.reason, "a record in the journal is damaged");
-                    places.push(waiting.place);
-                    lines.push(files::damaged(&damaged));
-                }
+        let (mut places, mut records) = (Vec::new(), Gathered::default());
+        let (mut aside, mut lines) = (Vec::new(), Vec::new());
+        let count = self.journal.take_out(MOST, |place, found| match found {
+            Ok(record) => {
+                places.push(place);
+                records.push(record);
             }
-        }
-        self.keep_aside(&places, &lines);
-        if !batch.places.is_empty() {
-            self.hands.push_back(batch);
+            Err(damaged) => {
+                tracing::error!(reason = damaged.reason, "a record in the journal is damaged");
+                aside.push(place);
+                lines.push(files::damaged(&damaged));
+            }
+        });
+        self.keep_aside(&aside, &lines);
+        if !places.is_empty() {
+            self.hands.push_back(Batch { places, records: records.into() });
         }
         count
     }
@@ -170,7 +175,7 @@ impl Shipper {
     /// Ships until nothing is in hand.
     async fn ship_hands(&mut self) {
         while let Some(batch) = self.hands.front() {
-            let appending = AssertUnwindSafe(self.store.append(&batch.records)).catch_unwind();
+            let appending = AssertUnwindSafe(self.store.append_records(&batch.records)).catch_unwind();
             let answer = timeout(APPEND_DEADLINE, appending).await;
             let failure = match answer {
                 Ok(Ok(Ok(appended))) => {
@@ -198,11 +203,13 @@ impl Shipper {
             appended.rejected.into_iter().map(|one| (one.index, one.reason)).collect();
         let (mut places, mut lines) = (Vec::new(), Vec::new());
         let mut stored = 0;
-        for (at, (place, record)) in batch.places.iter().zip(&batch.records).enumerate() {
-            if let Some(reason) = reasons.get(&at) {
+        for (at, place) in batch.places.iter().enumerate() {
+            if let Some((reason, record)) =
+                reasons.get(&at).and_then(|reason| Some((reason, batch.records.get(at)?)))
+            {
                 tracing::error!(id = %record.id, reason, "an access-log record can never be stored");
                 places.push(*place);
-                lines.push(files::poison(record, reason));
+                lines.push(files::poison(&record, reason));
             } else {
                 self.journal.settle(*place);
                 stored += 1;
@@ -225,13 +232,16 @@ impl Shipper {
         }
         let mut batch = self.hands.pop_front()?;
         self.attempts = Attempts::default();
-        if let ([place], [record]) = (batch.places.as_slice(), batch.records.as_slice()) {
+        if let ([place], Some(record)) = (batch.places.as_slice(), batch.records.get(0)) {
             tracing::error!(id = %record.id, reason = failure.text, "an access-log record can never be stored");
-            self.keep_aside(&[*place], &[files::poison(record, &failure.text)]);
+            self.keep_aside(&[*place], &[files::poison(&record, &failure.text)]);
         } else {
             let half = batch.records.len() / 2;
-            let second =
-                Batch { places: batch.places.split_off(half), records: batch.records.split_off(half) };
+            let second = Batch {
+                places: batch.places.split_off(half),
+                records: batch.records.part(half..batch.records.len()),
+            };
+            batch.records = batch.records.part(0..half);
             self.hands.push_front(second);
             self.hands.push_front(batch);
             // Patience has been shown: the next half is cut at its first failure.

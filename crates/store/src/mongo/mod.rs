@@ -60,7 +60,7 @@ use jiff::Timestamp;
 use mongodb::bson::doc;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
-use vllm_gateway_record::Record;
+use vllm_gateway_record::{Record, Records};
 
 use self::connection::Connection;
 use crate::{
@@ -193,8 +193,9 @@ impl AppStore for MongoStore {
 
 #[async_trait]
 impl LogStore for MongoStore {
-    async fn append(&self, records: &[Record]) -> Result<Appended, StoreError> {
-        log::append(&self.inner.connection, records).await
+    async fn append_records(&self, records: &Records) -> Result<Appended, StoreError> {
+        let records: Vec<Record> = records.iter().map(|record| Record::from(&record)).collect();
+        log::append(&self.inner.connection, &records).await
     }
 
     async fn page(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
-use vllm_gateway_record::Record;
+use vllm_gateway_record::{Record, Records};
 
 use super::{SqliteStore, open_sqlite};
 use crate::{
@@ -121,8 +121,8 @@ impl AppStore for LaterSqlite {
 
 #[async_trait]
 impl LogStore for LaterSqlite {
-    async fn append(&self, records: &[Record]) -> Result<Appended, StoreError> {
-        self.store()?.append(records).await
+    async fn append_records(&self, records: &Records) -> Result<Appended, StoreError> {
+        self.store()?.append_records(records).await
     }
 
     async fn page(

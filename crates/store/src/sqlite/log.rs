@@ -1,43 +1,40 @@
 //! Access-log records in SQLite: appending with counting, pages and export.
 
-use std::collections::HashMap;
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension as _, Transaction};
+use uuid::Uuid;
+use vllm_gateway_record::{Record, Records};
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, ErrorCode, params_from_iter};
-use vllm_gateway_record::Record;
-
-use super::records::{COLUMNS, insert, prepare_insert, record_of};
-use super::{failed, usage, write_transaction};
+use super::records::{insert, millis_of, minted, prepare_insert};
+use super::search::Search;
+use super::tally::Tally;
+use super::{failed, slots, usage, write_transaction};
 use crate::cursor::{self, Place};
-use crate::times::{micros, micros_up};
-use crate::usage::{Counts, Group, hour_of};
+use crate::times::micros;
 use crate::{Appended, LogQuery, Page, Rejected, StoreError, check};
 
 /// How many records one transaction inserts: enough to share the cost of a commit, few enough to hold nobody
-/// up.
-pub(super) const BATCH: usize = 500;
+/// up. What the journal ships at once fits into one.
+pub(super) const BATCH: usize = 1_000;
 
 /// Inserts one batch and counts its usage in the same transaction. `start` is the place of its first record
-/// in the slice that the caller gave.
+/// in what the caller gave.
 pub(super) fn append(
     connection: &mut Connection,
-    records: &[Record],
+    records: &Records,
     start: usize,
 ) -> Result<Appended, StoreError> {
     let transaction = write_transaction(connection)?;
     let mut appended = Appended::default();
-    let mut sums: HashMap<(i64, Group), Counts> = HashMap::new();
+    let mut tally = Tally::default();
     {
-        let mut statement = prepare_insert(&transaction)?;
-        for (index, record) in (start..).zip(records) {
-            if let Err(reason) = check::record(record) {
+        let mut inserter = Inserter::new(&transaction)?;
+        for (index, record) in (start..).zip(records.iter()) {
+            if let Err(reason) = check::record(&record) {
                 appended.rejected.push(Rejected { index, reason });
                 continue;
             }
-            match insert(&mut statement, record) {
-                Ok(true) => {
-                    sums.entry((hour_of(record), Group::of(record))).or_default().add(Counts::of(record));
-                }
+            match inserter.insert(&record) {
+                Ok(true) => tally.add(&record),
                 Ok(false) => {}
                 Err(error) if is_about_the_record(&error) => {
                     appended.rejected.push(Rejected { index, reason: error.to_string() });
@@ -48,9 +45,63 @@ pub(super) fn append(
             appended.stored += 1;
         }
     }
-    usage::add(&transaction, sums)?;
+    slots::add(&transaction, &tally)?;
+    usage::add(&transaction, tally.usage())?;
     transaction.commit().map_err(failed)?;
     Ok(appended)
+}
+
+/// Inserts records that are not there, and were not until lately.
+pub(super) struct Inserter<'t> {
+    transaction: &'t Transaction<'t>,
+    statement: CachedStatement<'t>,
+    /// Where the rest of a record is put together.
+    rest: Vec<u8>,
+    /// Records from before this time, in milliseconds since 1970, may have been purged.
+    purged_before: i64,
+    /// There are ids that do not begin with their record's time.
+    odd: bool,
+}
+
+impl<'t> Inserter<'t> {
+    pub(super) fn new(transaction: &'t Transaction<'t>) -> Result<Self, StoreError> {
+        let (purged_before, odd) = transaction
+            .prepare_cached("SELECT purged_before, EXISTS (SELECT 1 FROM odd_ids) FROM store")
+            .and_then(|mut statement| statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
+            .map_err(failed)?;
+        let statement = prepare_insert(transaction)?;
+        Ok(Self { transaction, statement, rest: Vec::with_capacity(512), purged_before, odd })
+    }
+
+    /// Inserts a record that has passed `check::record`, so that its numbers fit; whether it was new.
+    pub(super) fn insert(&mut self, record: &Record<&str>) -> Result<bool, rusqlite::Error> {
+        let time = millis_of(record);
+        let minted = minted(record.id);
+        let odd = minted != time;
+        // Nearly never: one that was minted by a gateway lately is known by its time and id, if at all.
+        if (odd || self.odd || time < self.purged_before) && self.is_known(record.id, minted)? {
+            return Ok(false);
+        }
+        let new = insert(&mut self.statement, record, odd, &mut self.rest)?;
+        if new && odd {
+            self.transaction
+                .prepare_cached("INSERT INTO odd_ids (id) VALUES (?1)")?
+                .execute([record.id.as_bytes()])?;
+            self.odd = true;
+        }
+        Ok(new)
+    }
+
+    /// Whether a record of that id is here under whatever time, or was purged lately.
+    fn is_known(&self, id: Uuid, minted: i64) -> Result<bool, rusqlite::Error> {
+        let mut statement = self.transaction.prepare_cached(
+            "SELECT 1 WHERE EXISTS (SELECT 1 FROM purged_records WHERE id = ?1)
+                 OR EXISTS (SELECT 1 FROM odd_ids WHERE id = ?1)
+                 OR EXISTS (SELECT 1 FROM records WHERE time = ?2 AND id = ?1)",
+        )?;
+        let found = statement.query_row((id.as_bytes(), minted), |_| Ok(())).optional()?;
+        Ok(found.is_some())
+    }
 }
 
 fn is_about_the_record(error: &rusqlite::Error) -> bool {
@@ -69,35 +120,27 @@ pub(super) fn page(
     page_size: u32,
 ) -> Result<Page<Record>, StoreError> {
     let offset = crate::page::items_before(page_num, page_size)?;
-    let mut conditions = Conditions::of(query);
+    let search = Search::of(query);
     // One transaction: the total and the items are of the same moment.
     let transaction = connection.transaction().map_err(failed)?;
-    let total: i64 = transaction
-        .prepare_cached(&format!("SELECT count(*) FROM records{}", conditions.text))
-        .and_then(|mut statement| statement.query_row(params_from_iter(&conditions.values), |row| row.get(0)))
-        .map_err(failed)?;
+    let total = search.total(&transaction)?;
     // A page behind the end needs no search for it.
-    let items = if offset < total {
-        select(&transaction, &mut conditions, i64::from(page_size), offset)?
-    } else {
-        Vec::new()
-    };
+    let items =
+        if offset < total { search.page(&transaction, i64::from(page_size), offset)? } else { Vec::new() };
     Ok(Page { items, page_num, page_size, total: total.unsigned_abs() })
 }
 
 pub(super) fn export(
-    connection: &Connection,
+    connection: &mut Connection,
     query: &LogQuery,
     after: Option<Place>,
     limit: u32,
 ) -> Result<(Vec<Record>, Option<String>), StoreError> {
-    let mut conditions = Conditions::of(query);
-    if let Some(place) = after {
-        conditions.add("(time, id) < (?, ?)", [place.time.into(), place.id.into_bytes().to_vec().into()]);
-    }
-    let limit = limit as usize;
+    // One transaction: the slots and their records are of the same moment.
+    let transaction = connection.transaction().map_err(failed)?;
     // One more than asked for tells whether there is more.
-    let mut items = select(connection, &mut conditions, i64::try_from(limit + 1).unwrap_or(i64::MAX), 0)?;
+    let mut items = Search::of(query).after(&transaction, after, i64::from(limit) + 1)?;
+    let limit = limit as usize;
     let more = items.len() > limit;
     items.truncate(limit);
     let next = items
@@ -105,63 +148,4 @@ pub(super) fn export(
         .filter(|_| more)
         .map(|last| cursor::encode(Place { time: micros(last.time), id: last.id }));
     Ok((items, next))
-}
-
-fn select(
-    connection: &Connection,
-    conditions: &mut Conditions,
-    limit: i64,
-    offset: i64,
-) -> Result<Vec<Record>, StoreError> {
-    conditions.values.extend([Value::from(limit), Value::from(offset)]);
-    let text = &conditions.text;
-    let mut statement = connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM records{text} ORDER BY time DESC, id DESC LIMIT ? OFFSET ?"
-        ))
-        .map_err(failed)?;
-    let rows = statement
-        .query_map(params_from_iter(&conditions.values), |row| Ok(record_of(row)))
-        .map_err(failed)?;
-    rows.map(|row| row.map_err(failed)?).collect()
-}
-
-/// The `WHERE` of a query: fixed text, the values always as parameters.
-#[derive(Default)]
-struct Conditions {
-    text: String,
-    values: Vec<Value>,
-}
-
-impl Conditions {
-    fn of(query: &LogQuery) -> Self {
-        let mut all = Self::default();
-        let LogQuery { app_id, model, outcome, status, from, to, request_id } = query;
-        for (condition, text) in
-            [("app_id = ?", app_id), ("model = ?", model), ("request_id = ?", request_id)]
-        {
-            if let Some(text) = text {
-                all.add(condition, [text.clone().into()]);
-            }
-        }
-        if let Some(outcome) = outcome {
-            all.add("outcome = ?", [outcome.as_str().to_owned().into()]);
-        }
-        if let Some(status) = status {
-            all.add("status = ?", [i64::from(*status).into()]);
-        }
-        if let Some(from) = from {
-            all.add("time >= ?", [micros(*from).into()]);
-        }
-        if let Some(to) = to {
-            all.add("time < ?", [micros_up(*to).into()]);
-        }
-        all
-    }
-
-    fn add<const N: usize>(&mut self, condition: &str, values: [Value; N]) {
-        self.text.push_str(if self.text.is_empty() { " WHERE " } else { " AND " });
-        self.text.push_str(condition);
-        self.values.extend(values);
-    }
 }

@@ -20,7 +20,11 @@ mod log;
 mod open;
 mod purge;
 pub(crate) mod records;
+mod rest;
 mod schema;
+mod search;
+mod slots;
+mod tally;
 mod usage;
 mod worker;
 
@@ -31,7 +35,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
-use vllm_gateway_record::Record;
+use vllm_gateway_record::{Record, Records};
 
 pub use self::later::open_sqlite_later;
 pub use self::lock::{SqliteLock, lock_sqlite};
@@ -122,14 +126,11 @@ impl AppStore for SqliteStore {
 
 #[async_trait]
 impl LogStore for SqliteStore {
-    async fn append(&self, records: &[Record]) -> Result<Appended, StoreError> {
+    async fn append_records(&self, records: &Records) -> Result<Appended, StoreError> {
         let mut all = Appended::default();
-        for (number, batch) in records.chunks(log::BATCH).enumerate() {
-            let batch = batch.to_vec();
-            let part = self
-                .writer
-                .write(move |connection| log::append(connection, &batch, number * log::BATCH))
-                .await?;
+        for start in (0..records.len()).step_by(log::BATCH) {
+            let batch = records.part(start..start + log::BATCH);
+            let part = self.writer.write(move |connection| log::append(connection, &batch, start)).await?;
             all.stored += part.stored;
             all.rejected.extend(part.rejected);
         }

@@ -1,115 +1,121 @@
-//! A record as a row: the columns in their order, in and out.
+//! A record as a row: the columns by which it is found, and one for all the rest.
 
 use rusqlite::{Connection, Row, Statement, params};
 use uuid::Uuid;
 use vllm_gateway_record::{Outcome, Record, TokenSource};
 
-use super::failed;
+use super::{failed, rest};
 use crate::StoreError;
 use crate::times::{from_micros, micros};
 
 /// The columns, in the order in which [`insert`] and [`record_of`] number them.
-pub(super) const COLUMNS: &str = "id, request_id, time, app_id, org_name, key_prefix, method, path, pipeline, model, \
-     upstream, endpoint, upstream_model, stream, status, outcome, error_code, prompt_tokens, completion_tokens, \
-     total_tokens, cached_tokens, reasoning_tokens, token_source, duration_ms, ttft_ms, attempts, request_bytes, \
-     response_bytes, client_ip, user_agent";
+pub(super) const COLUMNS: &str =
+    "r.time, r.micros, r.id, r.app_id, r.model, r.status, r.outcome, r.request_id, r.rest";
 
-/// A statement that inserts a record unless it is there, or was until lately.
+const MICROS: i64 = 1_000;
+
+/// The time of a record in whole milliseconds, by which records are ordered.
+pub(super) fn millis_of<S>(record: &Record<S>) -> i64 {
+    micros(record.time).div_euclid(MICROS)
+}
+
+/// A statement that inserts a record unless one of its time and id is there.
 pub(super) fn prepare_insert(connection: &Connection) -> Result<rusqlite::CachedStatement<'_>, StoreError> {
+    // Of values, not of a query: a query could fail half way, and SQLite would keep a journal for each record.
     connection
-        .prepare_cached(&format!(
-            "INSERT INTO records ({COLUMNS})
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-                 ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30
-             WHERE NOT EXISTS (SELECT 1 FROM purged_records WHERE id = ?1)
-             ON CONFLICT (id) DO NOTHING"
-        ))
+        .prepare_cached(
+            "INSERT INTO records (time, micros, id, app_id, model, status, outcome, request_id, rest)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (time, id) DO NOTHING",
+        )
         .map_err(failed)
 }
 
-/// Inserts a record; whether it was new. The record has passed `check::record`, so its numbers fit.
-pub(super) fn insert(statement: &mut Statement<'_>, record: &Record) -> Result<bool, rusqlite::Error> {
+/// Inserts a record; whether it was new. Its id begins with its time, unless it is `odd`; `rest` is where its rest is
+/// put together.
+pub(super) fn insert(
+    statement: &mut Statement<'_>,
+    record: &Record<&str>,
+    odd: bool,
+    rest: &mut Vec<u8>,
+) -> Result<bool, rusqlite::Error> {
+    rest.clear();
+    rest::write(record, rest);
+    let micros = micros(record.time);
+    // A request id that the gateway minted is the record's, and found by that.
+    let own = !odd && record.request_id == digits_of(record.id, &mut Default::default());
     let inserted = statement.execute(params![
+        micros.div_euclid(MICROS),
+        micros.rem_euclid(MICROS),
         record.id.as_bytes(),
-        record.request_id,
-        micros(record.time),
         record.app_id,
-        record.org_name,
-        record.key_prefix,
-        record.method,
-        record.path,
-        record.pipeline,
         record.model,
-        record.upstream,
-        record.endpoint,
-        record.upstream_model,
-        record.stream,
         record.status,
         record.outcome.as_str(),
-        record.error_code,
-        record.prompt_tokens.map(signed),
-        record.completion_tokens.map(signed),
-        record.total_tokens.map(signed),
-        record.cached_tokens.map(signed),
-        record.reasoning_tokens.map(signed),
-        record.token_source.as_str(),
-        signed(record.duration_ms),
-        record.ttft_ms.map(signed),
-        record.attempts,
-        signed(record.request_bytes),
-        signed(record.response_bytes),
-        record.client_ip,
-        record.user_agent,
+        (!own).then_some(record.request_id),
+        rest.as_slice(),
     ])?;
     Ok(inserted == 1)
 }
 
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+/// An id as 32 digits, as the gateway mints request ids.
+fn digits_of(id: Uuid, buffer: &mut [u8; 32]) -> &str {
+    id.simple().encode_lower(buffer)
+}
+
+/// The id of which these are the 32 digits.
+pub(super) fn id_of(digits: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(digits).ok()?;
+    (digits_of(id, &mut Default::default()) == digits).then_some(id)
+}
+
+/// When an id of version 7 was minted, in milliseconds since 1970. Two records of one id have this in common.
+pub(super) fn minted(id: Uuid) -> i64 {
+    (id.as_u128() >> 80) as i64
 }
 
 pub(super) fn record_of(row: &Row<'_>) -> Result<Record, StoreError> {
-    let outcome: String = row.get(15).map_err(failed)?;
-    let source: String = row.get(22).map_err(failed)?;
-    let number = |column: usize| row.get::<_, i64>(column).map_err(failed).and_then(unsigned);
-    let maybe = |column: usize| row.get::<_, Option<i64>>(column).map_err(failed)?.map(unsigned).transpose();
-    Ok(Record {
-        id: Uuid::from_bytes(row.get(0).map_err(failed)?),
-        request_id: row.get(1).map_err(failed)?,
-        time: from_micros(row.get(2).map_err(failed)?)?,
+    let (millis, micros): (i64, i64) = (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
+    let outcome = row.get_ref(6).and_then(|value| Ok(value.as_str()?)).map_err(failed)?;
+    let id = Uuid::from_bytes(row.get(2).map_err(failed)?);
+    let request_id: Option<String> = row.get(7).map_err(failed)?;
+    let columns = Record {
+        id,
+        request_id: request_id.unwrap_or_else(|| digits_of(id, &mut Default::default()).to_owned()),
+        time: from_micros(millis.saturating_mul(MICROS).saturating_add(micros))?,
         app_id: row.get(3).map_err(failed)?,
-        org_name: row.get(4).map_err(failed)?,
-        key_prefix: row.get(5).map_err(failed)?,
-        method: row.get(6).map_err(failed)?,
-        path: row.get(7).map_err(failed)?,
-        pipeline: row.get(8).map_err(failed)?,
-        model: row.get(9).map_err(failed)?,
-        upstream: row.get(10).map_err(failed)?,
-        endpoint: row.get(11).map_err(failed)?,
-        upstream_model: row.get(12).map_err(failed)?,
-        stream: row.get(13).map_err(failed)?,
-        status: row.get(14).map_err(failed)?,
-        outcome: outcome_of(&outcome)?,
-        error_code: row.get(16).map_err(failed)?,
-        prompt_tokens: maybe(17)?,
-        completion_tokens: maybe(18)?,
-        total_tokens: maybe(19)?,
-        cached_tokens: maybe(20)?,
-        reasoning_tokens: maybe(21)?,
-        token_source: source_of(&source)?,
-        duration_ms: number(23)?,
-        ttft_ms: maybe(24)?,
-        attempts: row.get(25).map_err(failed)?,
-        request_bytes: number(26)?,
-        response_bytes: number(27)?,
-        client_ip: row.get(28).map_err(failed)?,
-        user_agent: row.get(29).map_err(failed)?,
+        org_name: None,
+        key_prefix: None,
+        method: String::new(),
+        path: String::new(),
+        pipeline: None,
+        model: row.get(4).map_err(failed)?,
+        upstream: None,
+        endpoint: None,
+        upstream_model: None,
+        stream: false,
+        status: row.get(5).map_err(failed)?,
+        outcome: outcome_of(outcome)?,
+        error_code: None,
+        prompt_tokens: None,
+        completion_tokens: None,
+        total_tokens: None,
+        cached_tokens: None,
+        reasoning_tokens: None,
+        token_source: TokenSource::None,
+        duration_ms: 0,
+        ttft_ms: None,
+        attempts: 0,
+        request_bytes: 0,
+        response_bytes: 0,
+        client_ip: String::new(),
+        user_agent: None,
+    };
+    let rest = row.get_ref(8).and_then(|value| Ok(value.as_blob()?)).map_err(failed)?;
+    rest::read(rest, columns).ok_or_else(|| {
+        StoreError::internal(
+            "the store holds a record that this version cannot read, written by a newer vllm-gateway?",
+        )
     })
-}
-
-fn unsigned(number: i64) -> Result<u64, StoreError> {
-    u64::try_from(number)
-        .map_err(|_| StoreError::internal(format!("the store holds a negative count ({number})")))
 }
 
 /// The outcome of that name, for both stores.

@@ -1,16 +1,14 @@
 //! Hourly usage in SQLite: counted in the transaction that inserts the records, so it is exact by itself.
 
-use std::collections::HashMap;
-
 use rusqlite::{Connection, Transaction, params};
 
 use super::failed;
 use crate::usage::{Counts, Group, Span, Tally, rows, step_hours};
 use crate::{StoreError, UsageQuery, UsageRow};
 
-pub(super) fn add(
+pub(super) fn add<'a>(
     transaction: &Transaction<'_>,
-    sums: HashMap<(i64, Group), Counts>,
+    sums: impl IntoIterator<Item = ((i64, Group<&'a str>), Counts)>,
 ) -> Result<(), StoreError> {
     let mut statement = transaction
         .prepare_cached(

@@ -7,6 +7,7 @@ pub mod changes;
 pub mod fixture;
 pub mod logs;
 pub mod purging;
+pub mod questions;
 pub mod racing;
 pub mod rotation;
 pub mod usage;
@@ -51,6 +52,8 @@ macro_rules! store_suite {
                 an_export_gives_every_record_once_whatever_happens_meanwhile,
                 a_bad_cursor_or_limit_is_refused,
                 a_closed_store_says_so;
+            questions: every_question_is_answered_as_by_looking_at_every_record,
+                a_record_is_known_by_its_id_under_whatever_time_it_comes_again;
             usage: usage_is_what_the_records_say_however_it_is_grouped,
                 duplicates_do_not_count,
                 late_records_count,

@@ -1,0 +1,70 @@
+//! nginx as a bare reverse proxy: the measure of the others.
+
+use std::{net::SocketAddr, path::Path, process::Command};
+
+/// What to say of the settings beside the figures.
+pub(crate) const SETTINGS: &str = "`proxy_pass` over HTTP/1.1 with kept connections, `worker_processes 1`, access log (`combined`), \
+     `proxy_buffering off` (events leave as they come), else Debian's defaults";
+
+pub(crate) fn command(folder: &Path, address: SocketAddr, upstream: SocketAddr) -> Command {
+    let file = folder.join("nginx.conf");
+    std::fs::write(&file, config(folder, address, upstream)).unwrap();
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(folder).arg("-c").arg(file);
+    command
+}
+
+fn config(folder: &Path, address: SocketAddr, upstream: SocketAddr) -> String {
+    let folder = folder.display();
+    // A worker of another user could not write to this folder.
+    let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("    {kind}_temp_path {folder}/{kind};\n"))
+        .concat();
+    format!(
+        "daemon off;
+{user}
+worker_processes 1;
+worker_rlimit_nofile 65536;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 16384; }}
+http {{
+{temporary}    access_log {folder}/access.log;
+    keepalive_requests 1000000000;
+    client_max_body_size 32m;
+    upstream vllm {{
+        server {upstream};
+        keepalive 1024;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen {address} backlog=4096;
+        location / {{
+            proxy_pass http://vllm;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_buffering off;
+        }}
+    }}
+}}
+"
+    )
+}
+
+/// The one process that this master has started.
+pub(crate) fn worker(master: u32) -> u32 {
+    let wanted = master.to_string();
+    for _ in 0..500 {
+        let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let process: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+            (stat.rsplit(')').next()?.split_whitespace().nth(1)? == wanted).then_some(process)
+        });
+        if let &[worker] = &processes.collect::<Vec<_>>()[..] {
+            return worker;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("nginx has not started its worker")
+}
