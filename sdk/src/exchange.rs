@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, header, request::Parts};
+use http_body::Body as _;
 use vllm_gateway_wire::{
     multipart::FormReader,
     peek::{Amount, FieldValue, Peek},
@@ -59,8 +60,25 @@ pub struct Exchange {
 enum Body {
     Unread(IncomingBody),
     /// Being read, or reading it failed.
-    Gone,
+    Begun,
     Read(RequestBody),
+    /// Taken, to be sent on.
+    Taken,
+}
+
+/// What may be left of a request's body for the connection to be used again: more than what comes with a head is not
+/// waited for.
+const REMAINDER: u64 = 64 * 1024;
+
+impl Body {
+    /// Whether so much of it is still to come that its connection closes behind the answer.
+    fn is_in_the_way(&self) -> bool {
+        match self {
+            Self::Unread(incoming) => incoming.size_hint().upper().is_none_or(|most| most > REMAINDER),
+            Self::Begun => true,
+            Self::Read(_) | Self::Taken => false,
+        }
+    }
 }
 
 impl Exchange {
@@ -104,7 +122,7 @@ impl Exchange {
     /// The whole body. Whoever asks first makes the gateway read it; so authenticate before you ask.
     pub async fn body(&mut self) -> Result<&RequestBody, Error> {
         if let Body::Unread(_) = self.body {
-            let Body::Unread(incoming) = std::mem::replace(&mut self.body, Body::Gone) else {
+            let Body::Unread(incoming) = std::mem::replace(&mut self.body, Body::Begun) else {
                 return Err(Error::internal());
             };
             let judge = self.judge()?;
@@ -118,7 +136,7 @@ impl Exchange {
         }
         match &self.body {
             Body::Read(body) => Ok(body),
-            Body::Unread(_) | Body::Gone => Err(Error::invalid("the request body could not be read")),
+            _ => Err(Error::invalid("the request body could not be read")),
         }
     }
 
@@ -314,6 +332,7 @@ impl Exchange {
 
     fn show_reply(&mut self, mut reply: Reply, outcome: Outcome) -> Reply {
         self.show_head(&mut reply.head);
+        self.close_behind(&mut reply.head);
         if !reply.body.is_empty() {
             self.chunk(&mut reply.body);
         }
@@ -333,12 +352,21 @@ impl Exchange {
     /// The same without showing the answer to the filters, one of which has just panicked.
     #[must_use]
     pub fn refuse_unseen(&mut self, error: &Error) -> Reply {
-        let reply = error.reply(self.route.api);
+        let mut reply = error.reply(self.route.api);
+        self.close_behind(&mut reply.head);
         self.facts.refused(error);
         self.facts.first_byte = None;
         self.facts.response_bytes = reply.body.len() as u64;
         self.end = Some(error.ends_as());
         reply
+    }
+
+    /// Says that the connection closes behind this answer, where the server will close it: a client that is not told would
+    /// send its next request into nothing.
+    fn close_behind(&self, head: &mut Head) {
+        if self.body.is_in_the_way() {
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
     }
 
     /// Says how the exchange ends. The first word counts.
@@ -375,9 +403,12 @@ impl Exchange {
 
     /// The body, if it has been read. It is let go, and its memory with it, once nothing more is to be sent.
     pub fn take_body(&mut self) -> Option<RequestBody> {
-        match std::mem::replace(&mut self.body, Body::Gone) {
+        match std::mem::replace(&mut self.body, Body::Taken) {
             Body::Read(body) => Some(body),
-            Body::Unread(_) | Body::Gone => None,
+            other => {
+                self.body = other;
+                None
+            }
         }
     }
 }

@@ -58,7 +58,7 @@ enum Due {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Streaming,
-    /// An event has told the client of the break, and must reach it.
+    /// Its last words, if there are any, must reach the client before the connection breaks.
     Told,
     /// The connection ends without the end of the body.
     Broken,
@@ -137,12 +137,7 @@ where
         loop {
             let upstream = match (self.state, &mut self.upstream) {
                 (State::Streaming, Some(upstream)) => upstream,
-                (State::Told, _) => {
-                    // The server gives up what it has not flushed when a body fails, and it flushes when one waits.
-                    self.state = State::Broken;
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
+                (State::Told, _) => return self.flush(cx),
                 (State::Broken, _) => {
                     self.state = State::Done;
                     return Poll::Ready(Some(Err(BrokenOff)));
@@ -155,23 +150,23 @@ where
                     let Ok(chunk) = frame.into_data() else { continue };
                     self.heard = Instant::now();
                     if let Some(reason) = self.overdue() {
-                        return self.break_off(&reason);
+                        return self.break_off(&reason, cx);
                     }
                     if let Some(out) = self.take(&chunk) {
                         return Poll::Ready(Some(Ok(out)));
                     }
                 }
-                Poll::Ready(None) => return self.upstream_ended(),
+                Poll::Ready(None) => return self.upstream_ended(cx),
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(request_id = self.ex.facts().request_id(), %error, "the upstream broke");
-                    return self.break_off(&Break::BROKE);
+                    return self.break_off(&Break::BROKE, cx);
                 }
                 Poll::Pending => {
                     return match self.poll_timer(cx) {
                         Poll::Pending => Poll::Pending,
                         Poll::Ready(Due::Heartbeat) => Poll::Ready(Some(Ok(Bytes::from_static(HEARTBEAT)))),
-                        Poll::Ready(Due::Deadline) => self.break_off(&Break::SLOW),
-                        Poll::Ready(Due::Cut) => self.break_off(&Break::CUT),
+                        Poll::Ready(Due::Deadline) => self.break_off(&Break::SLOW, cx),
+                        Poll::Ready(Due::Cut) => self.break_off(&Break::CUT, cx),
                     };
                 }
             }
@@ -214,11 +209,11 @@ where
         (!out.is_empty()).then_some(out)
     }
 
-    fn upstream_ended(&mut self) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+    fn upstream_ended(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         let mut held = self.reader.finish();
         let owes = self.left.is_some_and(|left| left > 0);
         if owes || self.reader.needs_terminator() && !self.reader.saw_terminator() {
-            return self.break_off(&Break::EARLY);
+            return self.break_off(&Break::EARLY, cx);
         }
         if !held.is_empty() {
             self.ex.chunk(&mut held);
@@ -244,7 +239,7 @@ where
     /// What was held of an event that never ended is let go. Where the beginning of one is out already, nothing
     /// may follow it: an end of line could make it look whole, and be it `[DONE]`, the stream finished. Nor may anything
     /// follow where the client was told the length: the event could fill it up.
-    fn break_off(&mut self, reason: &Break) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+    fn break_off(&mut self, reason: &Break, cx: &Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         self.close();
         if self.ex.has_ended() {
             // The terminator was out already: what came after it matters to nobody.
@@ -254,7 +249,7 @@ where
         self.ex.count(self.reader.tokens());
         if self.left.is_some() || !self.is_between_events() {
             self.ex.last(reason.outcome);
-            return Poll::Ready(Some(Err(BrokenOff)));
+            return self.flush(cx);
         }
         self.state = State::Told;
         let error = Error::new(http::StatusCode::BAD_GATEWAY, reason.code, reason.message);
@@ -262,6 +257,13 @@ where
         self.ex.chunk(&mut out);
         self.ex.last(reason.outcome);
         Poll::Ready(Some(Ok(out)))
+    }
+
+    /// Waits once: the server gives up what it has not flushed when a body fails, and it flushes when one waits.
+    fn flush(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        self.state = State::Broken;
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Whether an event may go out now. What a filter made of the last one counts, too.

@@ -105,13 +105,13 @@ impl Gateway {
             drain.ending().cut();
             // Who still runs looks twice in this time, and tells its client; whom that does not reach is dropped below.
             drain.wait(Duration::from_secs(1)).await;
-            data.handle.stop_forceful();
+            data.stop_forceful();
         }
-        data.handle.stop_graceful(Duration::from_secs(2));
-        let _ = data.task.await;
+        data.stop_graceful(Duration::from_secs(2));
+        data.ended().await;
         drain.wait(Duration::from_secs(1)).await;
-        admin.handle.stop_graceful(Duration::from_secs(1));
-        let _ = admin.task.await;
+        admin.stop_graceful(Duration::from_secs(1));
+        admin.ended().await;
         self.tasks.shutdown().await;
         let deadline = Instant::now() + FLUSH;
         let flushed = writer.flush(deadline).await;

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::Write as _,
     net::SocketAddr,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,13 +13,13 @@ use std::{
 use anyhow::{Context, anyhow};
 use salvo::{Router, Service};
 use vllm_gateway_admin::{AdminState, TokenDigest};
-use vllm_gateway_config::{Blocks, Config, Diagnostic, Loaded, StoreOptions};
+use vllm_gateway_config::{Blocks, Config, Diagnostic, Loaded, ServerOptions, StoreOptions};
 use vllm_gateway_journal::{RecordWriter, WriterOptions};
 use vllm_gateway_sdk::{SecretRef, Services};
 use vllm_gateway_store::{SqliteLock, Store};
 
 use super::{Current, Drain, Gateway, Reloader, Runtime, keys::open_directory, life::Parts, limits};
-use crate::server::{Bound, DataPlane, GatewayControl, bind, serve};
+use crate::server::{Bound, DataPlane, GatewayControl, Manner, bind, serve, serve_on_threads};
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +60,6 @@ impl Gateway {
         let drain = Arc::new(Drain::new(Arc::clone(&runtime.limits.ending)));
         let (server, admin_options, base) =
             (&runtime.config.server, &runtime.config.admin, &runtime.config.base);
-        let apps = Arc::clone(&directory);
-        let plane = DataPlane { current: Arc::clone(&current), services, apps, drain: Arc::clone(&drain) };
         let control = GatewayControl::new(Arc::clone(&current), Arc::clone(&reloader), Arc::clone(&writer));
         let state = AdminState {
             token: TokenDigest::of(&token).context("[admin] token")?,
@@ -72,17 +71,18 @@ impl Gateway {
         let (data_address, admin_address) = (data.address, admin.address);
         let admin_service = vllm_gateway_admin::service(Arc::new(state));
         let write_timeout = server.write_timeout.get();
-        let tls = admin_options.tls.as_ref();
-        let admin = serve(admin, admin_service, tls, base, limits::admin(), write_timeout).await?;
-        let data = serve(
-            data,
-            data_service(plane, server),
-            server.tls.as_ref(),
-            base,
-            limits::data(server),
-            write_timeout,
-        )
-        .await?;
+        let limits = limits::admin();
+        let manner = Manner { tls: admin_options.tls.as_ref(), base, limits, write_timeout };
+        let admin = serve(admin, admin_service, &manner).await?;
+        let manner = Manner { tls: server.tls.as_ref(), base, limits: limits::data(server), write_timeout };
+        let plane = || DataPlane {
+            current: Arc::clone(&current),
+            services: services.clone(),
+            apps: Arc::clone(&directory),
+            drain: Arc::clone(&drain),
+        };
+        let service = || data_service(plane(), server);
+        let data = serve_on_threads(data, service, &manner, threads(server)).await?;
 
         let parts = Parts { current, store, directory, writer, reloader, drain, data, admin, lock };
         Ok(Self::new(parts, data_address, admin_address))
@@ -104,7 +104,12 @@ fn load(path: &Path, services: &Services) -> Result<Config, StartError> {
     }
 }
 
-fn data_service(plane: DataPlane, server: &vllm_gateway_config::ServerOptions) -> Service {
+/// How many threads serve clients.
+fn threads(server: &ServerOptions) -> NonZeroUsize {
+    server.threads.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
+}
+
+fn data_service(plane: DataPlane, server: &ServerOptions) -> Service {
     // One handler for every path and method, on purpose: it must see what it refuses, to record it, and it compares
     // paths byte by byte, where the router decodes them. TRACE and CONNECT are refused by its first check.
     let service = Service::new(Router::with_path("{**path}").goal(plane));

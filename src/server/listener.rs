@@ -1,6 +1,6 @@
 //! Opens ports and serves on them, with the bounds that a server on a network needs.
 
-use std::{io, net::SocketAddr, path::Path, time::Duration};
+use std::{io, net::SocketAddr, num::NonZeroUsize, path::Path, time::Duration};
 
 use salvo::{
     Listener, Service,
@@ -9,18 +9,19 @@ use salvo::{
         rustls::{Keycert, RustlsConfig, RustlsListener},
     },
     fuse::FuseConfig,
-    server::{Server, ServerHandle},
+    server::Server,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket},
-    task::JoinHandle,
 };
 use vllm_gateway_config::TlsOptions;
 
 use super::{
-    door::{Crowd, Door, Limits},
+    Serving,
+    door::{Door, Entrance, Limits},
     patience::Watched,
+    threads,
 };
 
 /// The most bytes of a request's line and headers. Where it says something of its own, `hygiene` is stricter.
@@ -28,14 +29,17 @@ const MAX_HEAD: usize = 48 * 1024;
 
 /// A port that is open and not served yet.
 pub(crate) struct Bound {
-    socket: TcpListener,
+    pub(super) socket: TcpListener,
     pub(crate) address: SocketAddr,
 }
 
-/// A port that is being served.
-pub(crate) struct Serving {
-    pub(crate) handle: ServerHandle,
-    pub(crate) task: JoinHandle<()>,
+/// How a port is served.
+pub(crate) struct Manner<'a> {
+    pub(crate) tls: Option<&'a TlsOptions>,
+    /// What the paths of TLS are relative to.
+    pub(crate) base: &'a Path,
+    pub(crate) limits: Limits,
+    pub(crate) write_timeout: Duration,
 }
 
 /// Opens the port.
@@ -50,36 +54,76 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<Bound> {
 }
 
 /// A port with a door.
-struct Entrance {
-    bound: Bound,
-    limits: Limits,
-    tls: bool,
+struct Guarded {
+    socket: TcpListener,
+    entrance: Entrance,
 }
 
-impl Listener for Entrance {
+impl Listener for Guarded {
     type Acceptor = Door;
 
     async fn try_bind(self) -> salvo::Result<Door> {
-        Ok(Door::new(self.bound.socket, Crowd::new(self.limits), self.tls)?)
+        Ok(Door::new(self.socket, self.entrance)?)
     }
 }
 
-/// Serves the port until the handle says otherwise.
-pub(crate) async fn serve(
+/// Serves the port on the runtime of the caller.
+pub(crate) async fn serve(bound: Bound, service: Service, manner: &Manner<'_>) -> anyhow::Result<Serving> {
+    let plan = Plan::new(&bound, manner)?;
+    Ok(plan.serve(bound.socket, service).await?)
+}
+
+/// Serves the port on so many threads, each with a runtime of its own: a connection stays on one of them, with all that
+/// is done for it, and shares nothing with those on the others.
+pub(crate) async fn serve_on_threads(
     bound: Bound,
-    service: Service,
-    tls: Option<&TlsOptions>,
-    base: &Path,
-    limits: Limits,
-    write_timeout: Duration,
+    service: impl Fn() -> Service,
+    manner: &Manner<'_>,
+    threads: NonZeroUsize,
 ) -> anyhow::Result<Serving> {
-    if let Err(error) = expect_signs_of_life(&bound.socket, write_timeout) {
-        tracing::warn!(%error, "clients that vanish without a word are found by deadlines only");
+    let plan = Plan::new(&bound, manner)?;
+    // One socket for all: whoever has time takes the next connection.
+    let socket = bound.socket.into_std()?;
+    let mut serving = Serving::default();
+    for number in 0..threads.get() {
+        let thread = threads::start(number, socket.try_clone()?, plan.clone(), service()).await?;
+        serving.handles.extend(thread.handles);
+        serving.tasks.extend(thread.tasks);
     }
-    let entrance = Entrance { bound, limits, tls: tls.is_some() };
-    let Some(tls) = tls else {
-        return Ok(run(entrance.try_bind().await?, service, write_timeout));
-    };
+    Ok(serving)
+}
+
+/// What is decided of a port before it is served.
+#[derive(Clone)]
+pub(super) struct Plan {
+    tls: Option<RustlsConfig>,
+    entrance: Entrance,
+    write_timeout: Duration,
+}
+
+impl Plan {
+    fn new(bound: &Bound, manner: &Manner<'_>) -> anyhow::Result<Self> {
+        if let Err(error) = expect_signs_of_life(&bound.socket, manner.write_timeout) {
+            tracing::warn!(%error, "clients that vanish without a word are found by deadlines only");
+        }
+        let tls = manner.tls.map(|tls| certificate(tls, manner.base)).transpose()?;
+        let entrance = Entrance::new(manner.limits, tls.is_some());
+        Ok(Self { tls, entrance, write_timeout: manner.write_timeout })
+    }
+
+    /// Begins to serve.
+    pub(super) async fn serve(self, socket: TcpListener, service: Service) -> salvo::Result<Serving> {
+        let guarded = Guarded { socket, entrance: self.entrance };
+        Ok(match self.tls {
+            Some(tls) => {
+                run(RustlsListener::new(tls, guarded).try_bind().await?, service, self.write_timeout)
+            }
+            None => run(guarded.try_bind().await?, service, self.write_timeout),
+        })
+    }
+}
+
+fn certificate(tls: &TlsOptions, base: &Path) -> anyhow::Result<RustlsConfig> {
     let read = |path: &Path| {
         let path = base.join(path);
         std::fs::read(&path).map_err(|error| anyhow::anyhow!("cannot read `{}`: {error}", path.display()))
@@ -87,7 +131,7 @@ pub(crate) async fn serve(
     let config = RustlsConfig::new(Keycert::new().cert(read(&tls.cert)?).key(read(&tls.key)?));
     // Built once more here, because the listener would only log what is wrong with it.
     let _: rustls::ServerConfig = config.clone().try_into()?;
-    Ok(run(RustlsListener::new(config, entrance).try_bind().await?, service, write_timeout))
+    Ok(config)
 }
 
 /// Has the system watch over the connections of this port: one whose other end has vanished shows no sign of life, and
@@ -131,7 +175,7 @@ where
             tracing::error!(%error, "the listener stopped");
         }
     });
-    Serving { handle, task }
+    Serving { handles: vec![handle], tasks: vec![task] }
 }
 
 #[cfg(all(test, target_os = "linux"))]

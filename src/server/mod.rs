@@ -9,11 +9,14 @@ mod hygiene;
 mod listener;
 mod models;
 mod patience;
+mod serving;
+mod threads;
 
 pub(crate) use control::GatewayControl;
 pub(crate) use data::DataPlane;
 pub(crate) use door::Limits;
-pub(crate) use listener::{Bound, Serving, bind, serve};
+pub(crate) use listener::{Bound, Manner, bind, serve, serve_on_threads};
+pub(crate) use serving::Serving;
 
 use salvo::cors::{AllowOrigin, CallNext, Cors, CorsHandler};
 use vllm_gateway_config::CorsOptions;

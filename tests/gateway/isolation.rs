@@ -170,17 +170,22 @@ impl Client {
         tally.heads.fetch_add(1, Relaxed);
         assert!(head.text.contains(&format!("\r\nx-request-id: {id}\r\n")), "{id}: {}", head.text);
         let stays = self.dice.below(8) > 0;
-        let leaves_at = if stays { usize::MAX } else { usize::try_from(self.dice.below(60)).unwrap() };
+        // In bytes: what comes together may come in one chunk.
+        let leaves_at = if stays { usize::MAX } else { usize::try_from(self.dice.below(20_000)).unwrap() };
         let mut reader = Reader { id, expected: asked.events.iter().collect(), held: Vec::new(), tally };
-        for chunk in 0.. {
-            if chunk == leaves_at {
+        let mut heard = 0;
+        loop {
+            if heard >= leaves_at {
                 tally.left.fetch_add(1, Relaxed);
                 let how = Leaving::ALL[usize::try_from(self.dice.below(3)).unwrap()];
                 connection.leave(how).await;
                 return;
             }
             match connection.chunk().await {
-                Ok(Some(chunk)) => reader.read(&chunk),
+                Ok(Some(chunk)) => {
+                    heard += chunk.len();
+                    reader.read(&chunk);
+                }
                 Ok(None) => break,
                 Err(_broke) => {
                     tally.broke.fetch_add(1, Relaxed);

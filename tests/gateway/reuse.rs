@@ -24,6 +24,19 @@ async fn own(client: &mut ByHand, id: &str) -> String {
     body
 }
 
+/// The same of a request that may have met a connection which vLLM was just closing, unannounced. Whether it was begun
+/// there nobody can say, so it is not sent again.
+async fn own_or_none(client: &mut ByHand, id: &str) {
+    let head = client.head().await.unwrap();
+    let (body, ended) = client.rest().await;
+    ended.unwrap();
+    assert!(head.text.contains(&format!("x-request-id: {id}\r\n")), "{}", head.text);
+    match head.status {
+        200 => assert!(body.contains(&format!("\"id\":\"chatcmpl-{id}\"")), "{body}"),
+        _ => assert!(head.status == 502 && body.contains("\"upstream_error\""), "{} {body}", head.text),
+    }
+}
+
 fn streamed() -> Value {
     chat(json!({"stream": true}))
 }
@@ -126,11 +139,13 @@ async fn what_was_sent_ahead_is_answered_rightly_or_not_at_all() {
                 Ok(_) => client.rest().await.1,
                 Err(broke) => Err(broke),
             };
-            if ended.is_ok() {
-                own(&mut client, "second").await;
-            } else {
+            if ended.is_err() {
                 let rest = client.closed().await;
                 assert!(!rest.contains("HTTP/1.1"), "{fault}: {rest}");
+            } else if fault == Fault::CloseAfterAnswer {
+                own_or_none(&mut client, "second").await;
+            } else {
+                own(&mut client, "second").await;
             }
         }
     }

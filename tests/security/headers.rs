@@ -99,7 +99,7 @@ async fn nothing_but_the_list_reaches_vllm() {
         assert_eq!(seen.headers["accept-encoding"], "identity");
         assert_eq!(
             (&seen.headers["x-vllm-priority"], seen.headers.len()),
-            (&"3".parse().unwrap(), 9),
+            (&"3".parse().unwrap(), 8),
             "{head}"
         );
     }

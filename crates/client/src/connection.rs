@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use rustix::{io::Errno, net::RecvFlags};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -71,11 +72,21 @@ impl Connection {
     }
 
     /// Whether nothing has come since it was put aside: neither an end, nor bytes that nobody asked for.
+    ///
+    /// The system is asked, not the runtime, which may not have heard yet of what has just come.
     pub(crate) fn is_quiet(&mut self) -> bool {
-        let mut byte = [0];
-        let mut byte = ReadBuf::new(&mut byte);
-        let mut nobody = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.io).poll_read(&mut nobody, &mut byte).is_pending()
+        match &mut self.io {
+            Io::Plain(stream) => {
+                let seen = rustix::net::recv(&*stream, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+                seen.is_err_and(|error| error == Errno::AGAIN)
+            }
+            // Bytes may be the protocol's own, such as tickets for later sessions: it must read them.
+            Io::Tls(stream) => {
+                let mut byte = [0];
+                let mut nobody = Context::from_waker(Waker::noop());
+                Pin::new(stream).poll_read(&mut nobody, &mut ReadBuf::new(&mut byte)).is_pending()
+            }
+        }
     }
 
     /// Lets go of the memory that it does not need while it waits.

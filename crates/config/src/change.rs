@@ -8,9 +8,10 @@ use serde_json::{Value as Json, json};
 use crate::{AdminOptions, Config, JournalOptions, ServerOptions, StoreOptions};
 
 /// The options of `[server]` that a running gateway cannot change; of `[admin]`, `[store]` and `[journal]` these are all.
-const FIXED: [&str; 8] = [
+const FIXED: [&str; 9] = [
     "listen",
     "tls",
+    "threads",
     "write_timeout",
     "body_memory",
     "max_connections",

@@ -25,14 +25,30 @@ use tokio::{
     time::sleep,
 };
 
-pub(crate) use crowd::{Crowd, Limits};
-use crowd::{Full, Seat};
+pub(crate) use crowd::Limits;
+use crowd::{Crowd, Full, Seat};
 use turned_away::TurnedAway;
 
 use crate::{descriptors, telemetry::metrics::metrics};
 
 /// How long it waits where the system has no descriptor for it, and none was put aside.
 const BREATH: Duration = Duration::from_millis(10);
+
+/// What the doors of one listener share: each of the threads that serve it has one.
+#[derive(Clone)]
+pub(crate) struct Entrance {
+    crowd: Arc<Crowd>,
+    turned_away: TurnedAway,
+}
+
+impl Entrance {
+    /// The entrance of a listener with these limits. Where clients speak TLS, those who find no room hear nothing: that
+    /// would cost a handshake.
+    pub(crate) fn new(limits: Limits, tls: bool) -> Self {
+        let turned_away = TurnedAway::new(limits.lingering, (!tls).then_some(limits.says));
+        Self { crowd: Crowd::new(limits), turned_away }
+    }
+}
 
 /// Accepts connections.
 pub(crate) struct Door {
@@ -46,14 +62,14 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// The door of this port. Where clients speak TLS, those who find no room hear nothing: that would cost a handshake.
-    pub(crate) fn new(socket: TcpListener, crowd: Arc<Crowd>, tls: bool) -> io::Result<Self> {
+    /// A door of this port.
+    pub(crate) fn new(socket: TcpListener, entrance: Entrance) -> io::Result<Self> {
         let holding = Holding {
             local_addr: socket.local_addr()?.into(),
             http_versions: vec![Version::HTTP_11],
             http_scheme: Scheme::HTTP,
         };
-        let turned_away = TurnedAway::new(crowd.limits().lingering, (!tls).then_some(crowd.limits().says));
+        let Entrance { crowd, turned_away } = entrance;
         Ok(Self { socket, holdings: vec![holding], crowd, turned_away, spare: spare().ok() })
     }
 

@@ -14,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The most that is read of what it sends meanwhile.
 const MOST: u64 = 64 * 1024;
 
+#[derive(Clone)]
 pub(super) struct TurnedAway {
     lingering: Arc<Semaphore>,
     says: Option<fn() -> Vec<u8>>,

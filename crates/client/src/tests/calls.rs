@@ -117,8 +117,7 @@ async fn a_connection_that_the_server_has_closed_or_spoken_on_is_not_used_again(
         assert_eq!(whole(answer.unwrap()).await.unwrap(), "ok");
         socket.write_all(last_words.as_bytes()).await.unwrap();
         socket.shutdown().await.unwrap();
-        // The system tells of it when the runtime next asks.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+
         let serve = async {
             let mut socket = server.accept().await;
             heard(&mut socket).await;

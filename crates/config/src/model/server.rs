@@ -17,6 +17,9 @@ pub struct ServerOptions {
     pub listen: ListenAddr,
     /// Serves HTTPS with this certificate; without it, HTTP. A change needs a restart.
     pub tls: Option<TlsOptions>,
+    /// How many threads serve clients; without it, one for each processor that the process may use. A change needs a
+    /// restart.
+    pub threads: Option<NonZeroUsize>,
     /// The largest request body; a larger one is answered with 413.
     pub max_body_size: SizeText,
     /// How long a client may take to send its whole request body; then it is answered with 408.
@@ -51,6 +54,7 @@ impl Default for ServerOptions {
         Self {
             listen: ListenAddr::from(std::net::SocketAddr::from(([0, 0, 0, 0], 8080))),
             tls: None,
+            threads: None,
             max_body_size: SizeText::mebibytes(32),
             body_timeout: DurationText::seconds(60),
             write_timeout: DurationText::seconds(30),
