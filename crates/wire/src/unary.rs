@@ -130,8 +130,10 @@ impl BodyReader {
 
     fn track(&mut self, chunk: &[u8]) {
         let mut at = 0;
+        // Where in the chunk the candidate's bytes begin that are not kept yet.
+        let mut begin = 0;
         while let Some(&byte) = chunk.get(at) {
-            let from = at;
+            let (from, taking) = (at, self.taking);
             at += 1;
             match self.state {
                 State::Text(OTHER) => at = self.skip_text(chunk, from),
@@ -147,7 +149,16 @@ impl BodyReader {
                 State::Escape => self.state = State::Text(OTHER),
                 State::Search | State::Between | State::Word | State::Colon => self.between(byte),
             }
-            self.take(&chunk[from..at]);
+            if self.taking && !taking {
+                begin = from;
+            }
+            if self.taking && self.candidate.is_some_and(|place| self.level <= place) {
+                self.keep(&chunk[begin..at]);
+                self.taking = false;
+            }
+        }
+        if self.taking {
+            self.keep(&chunk[begin..]);
         }
     }
 
@@ -185,13 +196,9 @@ impl BodyReader {
     }
 
     /// Keeps the candidate's bytes, one more than the limit at most so that too long can be told.
-    fn take(&mut self, bytes: &[u8]) {
-        if !self.taking {
-            return;
-        }
+    fn keep(&mut self, bytes: &[u8]) {
         let room = (MAX_OBJECT + 1).saturating_sub(self.object.len());
         self.object.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        self.taking = self.candidate.is_some_and(|at| self.level > at);
     }
 }
 
