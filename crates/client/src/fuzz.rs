@@ -1,6 +1,6 @@
 //! What fuzzing asks of this crate's readers: any bytes go in, and a promise that breaks is a panic.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::header::CONTENT_TYPE;
 
 use crate::{error::Malformed, framing::Framing, head};
@@ -48,12 +48,12 @@ pub fn chunks(data: &[u8]) {
 }
 
 /// What a body gives whose bytes come in pieces of this size, and what is behind its end.
-pub(crate) fn read(data: &[u8], size: usize) -> (Result<(), Malformed>, Vec<u8>, Vec<u8>) {
+fn read(data: &[u8], size: usize) -> (Result<(), Malformed>, Vec<u8>, Vec<u8>) {
     let (mut framing, mut buffer, mut out) = (Framing::chunked(), BytesMut::new(), Vec::new());
     for piece in data.chunks(size) {
         buffer.extend_from_slice(piece);
         match framing.take(&mut buffer) {
-            Ok(data) => out.extend_from_slice(&Bytes::from(data)),
+            Ok(data) => out.extend_from_slice(&data),
             Err(error) => return (Err(error), out, buffer.to_vec()),
         }
     }
