@@ -72,6 +72,14 @@ pub(crate) async fn wait_until_ready(data: SocketAddr) {
     }
 }
 
+/// Waits until the gateway knows this key: it is ready with what it knew when it ended, and reads the rest meanwhile.
+pub(crate) async fn wait_until_known(data: SocketAddr, key: &str) {
+    let request = format!("GET /v1/models HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n\r\n");
+    while call::send(data, request.as_bytes()).await.unwrap().status != 200 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// Records that the store does not have yet.
 pub(crate) async fn records_waiting(admin: SocketAddr) -> u64 {
     let (_, page) = call::get(admin, "/metrics").await.unwrap();

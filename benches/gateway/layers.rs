@@ -17,9 +17,11 @@ const OTHER: usize = LAYERS.len();
 const LAYERS: &[Layer] = &[
     Layer { name: "allocator", known_by: &[] },
     Layer {
-        name: "storing records (journal to SQLite, behind the answers)",
+        name: "behind the answers: records into SQLite, files of the journal",
         known_by: &[
             "vllm_gateway_journal::writer::shipping",
+            "vllm_gateway_journal::writer::files",
+            "vllm_gateway_journal::keeper",
             "vllm_gateway_store::",
             "rusqlite::",
             "=sqlite3",
@@ -50,6 +52,7 @@ const LAYERS: &[Layer] = &[
         name: "upstream client",
         known_by: &[
             "vllm_gateway::upstream",
+            "vllm_gateway_client::",
             "reqwest::",
             "hyper_util::client",
             "hyper::client",

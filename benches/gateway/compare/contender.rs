@@ -114,6 +114,7 @@ impl Contender {
             wait_for(&process, data, folder.path()).await;
         }
         gateway::wait_until_ready(data).await;
+        gateway::wait_until_known(data, keys.last().expect("it has one at least")).await;
         let mut this = Self::assemble(candidate, data, Some(process), folder, "");
         this.admin = Some(admin);
         this.keys = keys;

@@ -131,10 +131,9 @@ async fn serve(mut socket: TcpStream, replays: &Replays, sent: &AtomicU64) -> io
         }
         socket.write_all(&replay.head).await?;
         let mut due = Instant::now();
-        for piece in &replay.pieces {
-            socket.write_all(piece).await?;
-            sent.fetch_add(piece.len() as u64, Relaxed);
+        for (number, piece) in replay.pieces.iter().enumerate() {
             match &replay.pace {
+                _ if number == 0 => {}
                 // As vLLM does it: one step of the engine gives each stream its token.
                 Pace::Free => tokio::task::yield_now().await,
                 Pace::Every(time) => {
@@ -143,6 +142,8 @@ async fn serve(mut socket: TcpStream, replays: &Replays, sent: &AtomicU64) -> io
                 }
                 Pace::Turns(turns) => turns.acquire().await.map_err(io::Error::other)?.forget(),
             }
+            socket.write_all(piece).await?;
+            sent.fetch_add(piece.len() as u64, Relaxed);
         }
     }
 }

@@ -83,11 +83,12 @@ pub(crate) fn write_tail(progress: &Progress<'_>, mark: Mark, longest: usize, ou
 /// Reads a record back, its texts where they stand. None if the bytes are no head and tail, which their checksums
 /// should have told.
 pub(crate) fn read<'a>(head: &'a [u8], tail: &'a [u8]) -> Option<(Record<&'a str>, Mark)> {
-    let (mut head, mut tail) = (Reader(head), Reader(tail));
+    let (mut head, mut tail) = (Reader::new(head), Reader::new(tail));
     let stream = head.array::<1>()?[0] & STREAM != 0;
     let id = Uuid::from_bytes(head.array()?);
     let seconds = i64::from_le_bytes(head.array()?);
     let time = Timestamp::new(seconds, i32::from_le_bytes(head.array()?)).ok()?;
+    head.only_texts();
     let request_id = head.text()?.0?;
     let (app_id, org_name, key_prefix) = (head.text()?.0, head.text()?.0, head.text()?.0);
     let (method, path) = (head.text()?.0?, head.text()?.0?);
@@ -108,6 +109,7 @@ pub(crate) fn read<'a>(head: &'a [u8], tail: &'a [u8]) -> Option<(Record<&'a str
         }
     }
     let [prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens, ttft_ms] = counts;
+    tail.only_texts();
     let outcome = Outcome::from_name(tail.text()?.0?)?;
     let token_source = TokenSource::from_name(tail.text()?.0?)?;
     let (endpoint, error_code) = (tail.text()?.0, tail.text()?.0);
@@ -159,12 +161,26 @@ fn put_text(text: Option<&str>, longest: usize, out: &mut Vec<u8>) {
 struct Text<'a>(Option<&'a str>);
 
 /// Takes values off the front.
-struct Reader<'a>(&'a [u8]);
+struct Reader<'a> {
+    bytes: &'a [u8],
+    /// What was left of the bytes once, as text, lengths included. Nearly always it is one, and looking at it as a whole
+    /// costs much less than text by text.
+    whole: Option<&'a str>,
+}
 
 impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, whole: None }
+    }
+
+    /// Only texts are left.
+    fn only_texts(&mut self) {
+        self.whole = std::str::from_utf8(self.bytes).ok();
+    }
+
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (first, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
+        let (first, rest) = self.bytes.split_first_chunk::<N>()?;
+        self.bytes = rest;
         Some(*first)
     }
 
@@ -176,8 +192,15 @@ impl<'a> Reader<'a> {
     fn text(&mut self) -> Option<Text<'a>> {
         let length = usize::from(u16::from_le_bytes(self.array()?));
         let Some(length) = length.checked_sub(1) else { return Some(Text(None)) };
-        let (text, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(Text(Some(std::str::from_utf8(text).ok()?)))
+        let (text, rest) = self.bytes.split_at_checked(length)?;
+        let text = match self.whole {
+            Some(whole) => {
+                let at = whole.len() - self.bytes.len();
+                whole.get(at..at + length)?
+            }
+            None => std::str::from_utf8(text).ok()?,
+        };
+        self.bytes = rest;
+        Some(Text(Some(text)))
     }
 }

@@ -16,7 +16,8 @@
 //!
 //! Records and apps come back with the precision of the store: microseconds from SQLite (64-bit integers),
 //! milliseconds from MongoDB (its datetime). Times are rounded down when stored; in a query `from` is rounded
-//! down and `to` up to that unit. Ranges are half open: `from <= time < to`.
+//! down and `to` up to that unit. Ranges are half open: `from <= time < to`. Records are shown in the order of
+//! (time, id), the time in milliseconds: those of one millisecond are in the order of their ids, on both stores.
 //!
 //! # TLS
 //!

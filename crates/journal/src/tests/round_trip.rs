@@ -61,6 +61,9 @@ proptest! {
         let disk = MemoryDisk::new();
         let journal = ready(&disk);
         let place = begin(&journal, &record);
+        // Where its end is longer than there is room for, texts are cut: another test's matter.
+        let tail = written(&record, Mark { closed: true, moved: false }).tail;
+        prop_assume!(tail.len() <= place.span().tail_room());
         journal.close(place, &record.progress());
         prop_assert_eq!(found(&disk), (vec![record], 0));
     }

@@ -2,7 +2,8 @@
 //! `cargo test --release -p vllm-gateway-journal a_record_to_sqlite -- --ignored --nocapture`.
 //!
 //! Under `valgrind --tool=callgrind`, the instructions of the two threads are those of `Shipper::run` and of
-//! `Workers::start`, inclusive; `RECORDS` and `TOGETHER` say how many records there are, and how many in a batch.
+//! `log::append`, inclusive; `RECORDS`, `TOGETHER` and `APPS` say how many records there are, how many in a batch, and of
+//! how many apps.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss)]
 use std::time::Instant as Clock;
 
@@ -19,13 +20,13 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// Records as a day brings them: 20 apps, three models, a few errors, every tenth a stream of some seconds.
-fn record(number: u64, now: Timestamp) -> Record {
+fn record(number: u64, apps: u64, now: Timestamp) -> Record {
     let stream = number.is_multiple_of(10);
     let lasted = if stream { 500 + number * 7919 % 20_000 } else { 20 + number * 104_729 % 200 };
     let time = now - SignedDuration::from_millis(i64::try_from(lasted).unwrap());
     let failed = number.is_multiple_of(97);
     let (seconds, nanoseconds) = (time.as_second().unsigned_abs(), time.subsec_nanosecond().unsigned_abs());
-    let app = (number * number) % 400 / 20;
+    let app = (number * number) % 400 * apps / 400;
     Record {
         id: Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanoseconds)),
         request_id: Uuid::new_v4().simple().to_string(),
@@ -46,7 +47,7 @@ fn record(number: u64, now: Timestamp) -> Record {
 #[tokio::test]
 #[ignore = "prints figures, and proves nothing"]
 async fn a_record_to_sqlite() {
-    let (records, together) = (number("RECORDS", 100_000), number("TOGETHER", 500));
+    let (records, together, apps) = (number("RECORDS", 100_000), number("TOGETHER", 500), number("APPS", 20));
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("gateway.db");
     let store = Arc::new(open_sqlite(&file).await.unwrap());
@@ -60,7 +61,7 @@ async fn a_record_to_sqlite() {
         for at in 0..together {
             let place = writer.journal.admit().unwrap();
             writer.counts.accepted(1);
-            writer.journal.write(place, &record(batch * together + at, now).view());
+            writer.journal.write(place, &record(batch * together + at, apps, now).view());
         }
         let begun = Clock::now();
         assert_eq!(writer.flush(Instant::now() + Duration::from_mins(1)).await, Flushed { left: 0 });

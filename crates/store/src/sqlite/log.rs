@@ -59,18 +59,25 @@ pub(super) struct Inserter<'t> {
     rest: Vec<u8>,
     /// Records from before this time, in milliseconds since 1970, may have been purged.
     purged_before: i64,
+    /// Where the next one is inserted: SQLite takes the place behind the last.
+    place: i64,
     /// There are ids that do not begin with their record's time.
     odd: bool,
 }
 
 impl<'t> Inserter<'t> {
     pub(super) fn new(transaction: &'t Transaction<'t>) -> Result<Self, StoreError> {
-        let (purged_before, odd) = transaction
-            .prepare_cached("SELECT purged_before, EXISTS (SELECT 1 FROM odd_ids) FROM store")
-            .and_then(|mut statement| statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
+        let (purged_before, odd, place) = transaction
+            .prepare_cached(
+                "SELECT purged_before, EXISTS (SELECT 1 FROM odd_ids), ifnull((SELECT max(place) FROM records), 0) + 1
+                 FROM store",
+            )
+            .and_then(|mut statement| {
+                statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            })
             .map_err(failed)?;
         let statement = prepare_insert(transaction)?;
-        Ok(Self { transaction, statement, rest: Vec::with_capacity(512), purged_before, odd })
+        Ok(Self { transaction, statement, rest: Vec::with_capacity(512), purged_before, odd, place })
     }
 
     /// Inserts a record that has passed `check::record`, so that its numbers fit; whether it was new.
@@ -82,7 +89,8 @@ impl<'t> Inserter<'t> {
         if (odd || self.odd || time < self.purged_before) && self.is_known(record.id, minted)? {
             return Ok(false);
         }
-        let new = insert(&mut self.statement, record, odd, &mut self.rest)?;
+        let new = insert(&mut self.statement, record, self.place, odd, &mut self.rest)?;
+        self.place += i64::from(new);
         if new && odd {
             self.transaction
                 .prepare_cached("INSERT INTO odd_ids (id) VALUES (?1)")?

@@ -10,6 +10,9 @@
 //! - **Sharing.** Several processes on one machine may open the same file; they wait for one another up to 5
 //!   s. Two *gateways* must not: what else a gateway keeps, in memory and beside the file, is its own. It takes
 //!   the `lock` before it opens the file, which nobody else needs.
+//! - **Records** are appended: to a table, to an index of their order and to one of request ids, all three at or near
+//!   their ends. By app, model, outcome and status they are counted by the batch, in ten seconds each (`slots`), which
+//!   says where to look (`search`).
 //! - **Usage** is counted in the transaction that inserts the records. Nothing can come between the two.
 
 mod apps;

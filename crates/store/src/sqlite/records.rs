@@ -24,17 +24,18 @@ pub(super) fn prepare_insert(connection: &Connection) -> Result<rusqlite::Cached
     // Of values, not of a query: a query could fail half way, and SQLite would keep a journal for each record.
     connection
         .prepare_cached(
-            "INSERT INTO records (time, micros, id, app_id, model, status, outcome, request_id, rest)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (time, id) DO NOTHING",
+            "INSERT INTO records (time, micros, id, app_id, model, status, outcome, request_id, request_key, rest)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (time, id) DO NOTHING",
         )
         .map_err(failed)
 }
 
-/// Inserts a record; whether it was new. Its id begins with its time, unless it is `odd`; `rest` is where its rest is
-/// put together.
+/// Inserts a record; whether it was new. Its place will be this one; its id begins with its time, unless it is `odd`;
+/// `rest` is where its rest is put together.
 pub(super) fn insert(
     statement: &mut Statement<'_>,
     record: &Record<&str>,
+    place: i64,
     odd: bool,
     rest: &mut Vec<u8>,
 ) -> Result<bool, rusqlite::Error> {
@@ -52,9 +53,26 @@ pub(super) fn insert(
         record.status,
         record.outcome.as_str(),
         (!own).then_some(record.request_id),
+        (!own).then(|| request_key(place >> GROUP, record.request_id)),
         rest.as_slice(),
     ])?;
     Ok(inserted == 1)
+}
+
+/// So many bits of a place are its number within a group.
+pub(super) const GROUP: u32 = 12;
+
+/// By what a request id is found in a group. It is in files: it never changes.
+pub(super) fn request_key(group: i64, request_id: &str) -> i64 {
+    group << 32 | request_hash(request_id)
+}
+
+/// 32 bits, FNV-1a folded. Two request ids may have the same: they are compared, too.
+pub(super) fn request_hash(request_id: &str) -> i64 {
+    let hash = request_id.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+    });
+    (hash >> 32 ^ hash & 0xFFFF_FFFF).cast_signed()
 }
 
 /// An id as 32 digits, as the gateway mints request ids.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params_from_iter};
 use vllm_gateway_record::Record;
 
 use super::failed;
-use super::records::{COLUMNS, id_of, minted, record_of};
+use super::records::{COLUMNS, GROUP, id_of, minted, record_of, request_hash};
 use super::slots::{self, SLOT, Term};
 use crate::cursor::Place;
 use crate::times::{micros, micros_up};
@@ -182,13 +182,13 @@ impl<'q> Search<'q> {
         if let Some(request_id) = self.request_id {
             sql.add(
                 "WITH RECURSIVE groups (number) AS (
-                     SELECT max(place) >> 10 FROM records
+                     SELECT max(place) >> ? FROM records
                      UNION ALL
-                     SELECT number - 1 FROM groups WHERE number > (SELECT min(place) >> 10 FROM records)
+                     SELECT number - 1 FROM groups WHERE number > (SELECT min(place) >> ? FROM records)
                  ), places (place) AS (
                      SELECT f.place FROM groups CROSS JOIN records f INDEXED BY records_request
-                     WHERE f.place >> 10 = groups.number AND f.request_id = ?",
-                [request_id.to_owned().into()],
+                     WHERE f.request_key = (groups.number << 32 | ?) AND f.request_id = ?",
+                [GROUP.into(), GROUP.into(), request_hash(request_id).into(), request_id.to_owned().into()],
             );
             if let Some(id) = id_of(request_id) {
                 sql.add(
@@ -317,7 +317,10 @@ mod tests {
             LogQuery { model: app_id(), ..LogQuery::default() },
             LogQuery { outcome: Some(Outcome::Replied), ..LogQuery::default() },
             LogQuery { status: Some(200), app_id: app_id(), from, ..LogQuery::default() },
+            LogQuery { request_id: app_id(), from, ..LogQuery::default() },
+            LogQuery { request_id: Some("0".repeat(32)), ..LogQuery::default() },
         ] {
+            let by_request = query.request_id.is_some();
             let search = Search::of(&query);
             let place = Place { time: 9, id: uuid::Uuid::from_u128(9) };
             let mut sql = search.sql(&connection, COLUMNS, search.range, Some(place)).unwrap();
@@ -329,9 +332,12 @@ mod tests {
                 .unwrap()
                 .map(Result::unwrap)
                 .collect();
-            assert!(plan.iter().any(|step| step.contains("records_order (time")), "{query:?}: {plan:?}");
-            assert!(!plan.iter().any(|step| step.contains("FOR ORDER BY")), "{query:?}: {plan:?}");
-            assert!(!plan.iter().any(|step| step.starts_with("SCAN")), "{query:?}: {plan:?}");
+            let index = if by_request { "records_request (request_key=?)" } else { "records_order (time" };
+            assert!(plan.iter().any(|step| step.contains(index)), "{query:?}: {plan:?}");
+            // The few records of a request id are sorted when they are found.
+            let sorted = plan.iter().any(|step| step.contains("FOR ORDER BY"));
+            assert_eq!(sorted, by_request, "{query:?}: {plan:?}");
+            assert!(!plan.iter().any(|step| step.starts_with("SCAN r")), "{query:?}: {plan:?}");
         }
     }
 }

@@ -11,21 +11,22 @@ DROP INDEX records_request;
 
 -- In the order in which they came; shown in the order of (time, id).
 CREATE TABLE records (
-    place      INTEGER PRIMARY KEY,
-    time       INTEGER NOT NULL, -- whole milliseconds since 1970
-    micros     INTEGER NOT NULL, -- and what is left of them, 0 to 999
-    id         BLOB    NOT NULL,
-    app_id     TEXT,
-    model      TEXT,
-    status     INTEGER NOT NULL,
-    outcome    TEXT    NOT NULL,
-    request_id TEXT,             -- none: the id itself, as 32 digits
-    rest       BLOB    NOT NULL  -- what nobody searches by (`rest.rs`)
+    place       INTEGER PRIMARY KEY,
+    time        INTEGER NOT NULL, -- whole milliseconds since 1970
+    micros      INTEGER NOT NULL, -- and what is left of them, 0 to 999
+    id          BLOB    NOT NULL,
+    app_id      TEXT,
+    model       TEXT,
+    status      INTEGER NOT NULL,
+    outcome     TEXT    NOT NULL,
+    request_id  TEXT,             -- none: the id itself, as 32 digits
+    request_key INTEGER,          -- its hash, below the number of the group
+    rest        BLOB    NOT NULL  -- what nobody searches by (`rest.rs`)
 ) STRICT;
 CREATE UNIQUE INDEX records_order ON records (time, id);
--- Request ids have no order. In groups of 1,024 records, one that comes is written near the one before, and whoever
+-- Request ids have no order. In groups of 4,096 places, one that comes is written near the one before, and whoever
 -- searches looks into each group.
-CREATE INDEX records_request ON records (place >> 10, request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX records_request ON records (request_key) WHERE request_key IS NOT NULL;
 
 -- How many records of each app (1), model (2), outcome (3) and status (4), and of all (0), lie in which ten seconds
 -- since 1970, and between which times: counted by the batch, where an index would be written by the record.
