@@ -257,7 +257,7 @@ async fn a_record_that_sqlite_refuses_is_kept_aside_and_counted() {
     database.busy_timeout(PATIENCE).unwrap();
     database
         .execute_batch(
-            "CREATE TRIGGER poison BEFORE INSERT ON records WHEN NEW.user_agent = 'poison'
+            "CREATE TRIGGER poison BEFORE INSERT ON records WHEN NEW.request_id = 'poison-7'
              BEGIN SELECT RAISE(ABORT, 'poison'); END",
         )
         .unwrap();

@@ -26,12 +26,12 @@ fn record(number: u64, apps: u64, now: Timestamp) -> Record {
     let time = now - SignedDuration::from_millis(i64::try_from(lasted).unwrap());
     let failed = number.is_multiple_of(97);
     let (seconds, nanoseconds) = (time.as_second().unsigned_abs(), time.subsec_nanosecond().unsigned_abs());
-    let app = (number * number) % 400 * apps / 400;
+    let app = number * 7_919 % apps;
     Record {
         id: Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanoseconds)),
         request_id: Uuid::new_v4().simple().to_string(),
         time,
-        app_id: Some(format!("0198c5a2-1111-7222-8333-9444455550{app:02}")),
+        app_id: Some(format!("0198c5a2-1111-7222-8333-9444{app:08}")),
         org_name: Some(format!("acme {app}")),
         model: Some(
             ["Qwen3-32B", "Llama-3.3-70B-Instruct", "embedder"][usize::try_from(number % 3).unwrap()].into(),

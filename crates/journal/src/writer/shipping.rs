@@ -20,7 +20,7 @@ use crate::journal::Journal;
 use crate::place::Place;
 
 /// Records of one batch.
-const MOST: usize = 500;
+const MOST: usize = 1_000;
 /// How long a batch waits for others to come with it.
 const GATHER: Duration = Duration::from_millis(200);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

@@ -14,7 +14,7 @@ use crate::{Appended, LogQuery, Page, Rejected, StoreError, check};
 
 /// How many records one transaction inserts: enough to share the cost of a commit, few enough to hold nobody
 /// up. What the journal ships at once fits into one.
-pub(super) const BATCH: usize = 1_000;
+pub(super) const BATCH: usize = 1_100;
 
 /// Inserts one batch and counts its usage in the same transaction. `start` is the place of its first record
 /// in what the caller gave.
