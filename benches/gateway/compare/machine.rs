@@ -67,7 +67,9 @@ pub(crate) fn describe(cores: &Cores) -> String {
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let kernel = first("/proc/sys/kernel/osrelease");
     let load = first("/proc/loadavg");
-    let commit = Command::new("git").args(["describe", "--always", "--dirty", "--exclude=*"]).output();
+    let commit = Command::new("git")
+        .args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty", "--exclude=*"])
+        .output();
     let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     format!(
         "{}, Linux {}; the proxy on core {} alone, client and mock on {:?}; load of the machine before {}; commit {}",
