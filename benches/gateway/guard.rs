@@ -58,7 +58,7 @@ pub(crate) async fn run(program: &str) -> Result<(), String> {
             let seen: Vec<f64> = counted.iter().map(of).collect();
             let (middle, most) = (median(&seen), bound * (1.0 + margin / 100.0));
             let all = seen.iter().map(|seen| format!("{seen:.2}")).collect::<Vec<_>>().join(", ");
-            println!("{unit} of one {what}: {middle:.1} ({all}); bound {bound} + {margin} % = {most:.1}");
+            println!("{unit} of one {what}: {middle:.2} ({all}); bound {bound} + {margin} % = {most:.2}");
             // Fractions of an allocation are what goes on besides.
             if middle > most + 0.05 {
                 dearer.push(format!(
@@ -66,7 +66,7 @@ pub(crate) async fn run(program: &str) -> Result<(), String> {
                 ));
             } else if middle < bound * (1.0 - margin / 100.0) - 0.05 {
                 println!(
-                    "  cheaper than it was: put {middle:.1} into benches/gateway/bounds.toml, so that it stays so"
+                    "  cheaper than it was: put {middle:.2} into benches/gateway/bounds.toml, so that it stays so"
                 );
             }
         }
