@@ -11,8 +11,9 @@ use tokio::{
 
 use super::{Serving, listener::Plan};
 
-/// Threads for what blocks: the names of vLLM servers are resolved there, and nothing else is done.
-const BLOCKING: usize = 4;
+/// Threads for what blocks, at most: the names of vLLM servers are resolved there, and nothing else is done. Many enough
+/// that a name which takes its time does not keep the others waiting.
+const BLOCKING: usize = 32;
 
 /// Starts a thread that serves this port. It ends when the port is no longer served.
 pub(super) async fn start(
