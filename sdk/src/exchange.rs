@@ -59,8 +59,8 @@ pub struct Exchange {
 
 enum Body {
     Unread(IncomingBody),
-    /// Being read, or reading it failed.
-    Begun,
+    /// Being read, or reading it failed: it has no more bytes than this, if that is known.
+    Begun(Option<u64>),
     Read(RequestBody),
     /// Taken, to be sent on.
     Taken,
@@ -73,11 +73,12 @@ const REMAINDER: u64 = 64 * 1024;
 impl Body {
     /// Whether so much of it is still to come that its connection closes behind the answer.
     fn is_in_the_way(&self) -> bool {
-        match self {
-            Self::Unread(incoming) => incoming.size_hint().upper().is_none_or(|most| most > REMAINDER),
-            Self::Begun => true,
-            Self::Read(_) | Self::Taken => false,
-        }
+        let most = match self {
+            Self::Unread(incoming) => incoming.size_hint().upper(),
+            Self::Begun(most) => *most,
+            Self::Read(_) | Self::Taken => return false,
+        };
+        most.is_none_or(|most| most > REMAINDER)
     }
 }
 
@@ -121,8 +122,9 @@ impl Exchange {
 
     /// The whole body. Whoever asks first makes the gateway read it; so authenticate before you ask.
     pub async fn body(&mut self) -> Result<&RequestBody, Error> {
-        if let Body::Unread(_) = self.body {
-            let Body::Unread(incoming) = std::mem::replace(&mut self.body, Body::Begun) else {
+        if let Body::Unread(incoming) = &self.body {
+            let begun = Body::Begun(incoming.size_hint().upper());
+            let Body::Unread(incoming) = std::mem::replace(&mut self.body, begun) else {
                 return Err(Error::internal());
             };
             let judge = self.judge()?;

@@ -86,9 +86,15 @@ pub(crate) async fn serve_on_threads(
     let socket = bound.socket.into_std()?;
     let mut serving = Serving::default();
     for number in 0..threads.get() {
-        let thread = threads::start(number, socket.try_clone()?, plan.clone(), service()).await?;
-        serving.handles.extend(thread.handles);
-        serving.tasks.extend(thread.tasks);
+        let thread = async { threads::start(number, socket.try_clone()?, plan.clone(), service()).await };
+        match thread.await {
+            Ok(thread) => serving.join(thread),
+            Err(error) => {
+                // Those that serve already would go on with nobody to stop them.
+                serving.stop_forceful();
+                return Err(error);
+            }
+        }
     }
     Ok(serving)
 }

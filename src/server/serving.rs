@@ -13,6 +13,12 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    /// Another server of the same port.
+    pub(super) fn join(&mut self, other: Self) {
+        self.handles.extend(other.handles);
+        self.tasks.extend(other.tasks);
+    }
+
     /// No more connections are taken; those that there are may end what they are at, within this time.
     pub(crate) fn stop_graceful(&self, most: Duration) {
         self.handles.iter().for_each(|handle| handle.stop_graceful(most));

@@ -152,6 +152,29 @@ async fn what_was_sent_ahead_is_answered_rightly_or_not_at_all() {
     stage.settled().await;
 }
 
+#[tokio::test]
+async fn a_refusal_closes_its_connection_where_much_of_the_body_is_left_and_says_so() {
+    let stage = Setup::default().start().await;
+    // Judged by its key alone, and by its body as far as that came.
+    let (small, large) = (json!({"model": 1}), json!({"model": 1, "x": "y".repeat(100 << 10)}));
+    for (key, status, body, closes) in [
+        ("sk-live-wrong", 401, &small, false),
+        ("sk-live-wrong", 401, &large, true),
+        (stage.key.as_str(), 400, &small, false),
+    ] {
+        let mut client = stage.by_hand().await;
+        client.send(&request(key, CHAT, "first", body)).await;
+        let head = client.head().await.unwrap();
+        assert_eq!(head.status, status, "{}", head.text);
+        assert_eq!(head.text.contains("connection: close\r\n"), closes, "{}", head.text);
+        client.rest().await.1.unwrap();
+        if !closes {
+            client.send(&request(&stage.key, CHAT, "second", &streamed())).await;
+            own(&mut client, "second").await;
+        }
+    }
+}
+
 /// An upstream that sends an answer nobody asked for: it must not become the answer to the next request.
 #[tokio::test]
 async fn what_an_upstream_sends_beyond_its_answer_reaches_nobody() {

@@ -20,8 +20,21 @@ async fn an_upstream_whose_certificate_nobody_signed_is_not_spoken_to() {
     assert!(matches!(refused, 502 | 503), "{refused}");
     assert_eq!(behind.admin_get("/api/logs").await["total"], 0, "a request went there");
     let told = pipeline.replace("[upstreams.main]", &format!("[upstreams.main]\nca = \"{tls}/cert.pem\""));
-    let told = Setup::rest(&told).start().await;
-    assert_eq!(told.chat(json!({})).await.status(), 401, "with its certificate it is believed");
+    let stranger = Setup::rest(&told).start().await;
+    assert_eq!(stranger.chat(json!({})).await.status(), 401, "with its certificate it is believed");
+
+    // The same again, known there: whole answers and streams, over a connection that is kept.
+    let key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(key.path(), &behind.key).unwrap();
+    let api_key = format!("[upstreams.main]\napi_key = \"file:{}\"", key.path().display());
+    let known = Setup::rest(&told.replace("[upstreams.main]", &api_key)).start().await;
+    for stream in [false, false, true, false] {
+        let answer = known.chat(json!({"stream": stream})).await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.text().await.unwrap().ends_with("data: [DONE]\n\n"), stream);
+    }
+    known.settled().await;
+    assert_eq!(behind.gateway.running(), 0);
 }
 
 #[tokio::test]

@@ -53,16 +53,20 @@ impl Pool {
     /// The connection that was used last, if it can still be used.
     pub(crate) fn take(&self) -> Option<Connection> {
         let thread = SHARD.get();
-        let mut idle = self.shard(thread);
-        let newest = idle.iter().rposition(|one| one.thread == thread)?;
-        // The newest is too old: so are the others.
-        if idle.get(newest)?.since.elapsed() > IDLE {
-            idle.retain(|one| one.thread != thread);
-            return None;
+        loop {
+            let mut idle = self.shard(thread);
+            let newest = idle.iter().rposition(|one| one.thread == thread)?;
+            let Idle { since, mut connection, .. } = idle.remove(newest);
+            if since.elapsed() > IDLE {
+                // The others are older still.
+                idle.retain(|one| one.thread != thread);
+                return None;
+            }
+            drop(idle);
+            if connection.is_quiet() {
+                return Some(connection);
+            }
         }
-        let mut found = idle.remove(newest).connection;
-        drop(idle);
-        found.is_quiet().then_some(found).or_else(|| self.take())
     }
 
     /// Puts a connection aside, unless so many wait already.

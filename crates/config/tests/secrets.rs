@@ -8,10 +8,8 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use vllm_gateway_config::{Blocks, Config, Severity};
 use vllm_gateway_sdk::Services;
 
-#[test]
-fn a_secret_that_every_user_of_the_machine_may_open_is_a_warning() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let text = r#"[server]
+/// A configuration that names files, an upstream last.
+const FILES: &str = r#"[server]
 tls = { cert = "cert.pem", key = "key.pem" }
 [admin]
 token = "file:token"
@@ -24,7 +22,11 @@ models = { "m" = "main" }
 endpoints = [{ url = "http://127.0.0.1:8000" }]
 api_key = "file:vllm.key"
 "#;
-    fs::write(folder.path().join("gateway.toml"), text).unwrap();
+
+#[test]
+fn a_secret_that_every_user_of_the_machine_may_open_is_a_warning() {
+    let folder = tempfile::TempDir::new().unwrap();
+    fs::write(folder.path().join("gateway.toml"), FILES).unwrap();
     let warned = |mode: u32| {
         for name in ["cert.pem", "key.pem", "token", "vllm.key"] {
             let path = folder.path().join(name);
@@ -50,20 +52,7 @@ api_key = "file:vllm.key"
 #[test]
 fn files_of_no_use_are_warnings_that_keep_the_gateway_from_a_start() {
     let folder = tempfile::TempDir::new().unwrap();
-    let text = r#"[server]
-tls = { cert = "cert.pem", key = "key.pem" }
-[admin]
-token = "file:token"
-[pipelines.default]
-filters = ["auth", "model-route"]
-[filters.auth]
-[filters.model-route]
-models = { "m" = "main" }
-[upstreams.main]
-endpoints = [{ url = "http://127.0.0.1:8000" }]
-api_key = "file:vllm.key"
-ca = "cert.pem"
-"#;
+    let text = format!("{FILES}ca = \"cert.pem\"\n");
     let file = |name: &str, content: &str| {
         let path = folder.path().join(name);
         fs::write(&path, content).unwrap();
@@ -73,7 +62,7 @@ ca = "cert.pem"
         for name in ["cert.pem", "key.pem", "token", "vllm.key"] {
             file(name, content);
         }
-        Config::from_text("gateway.toml", text, folder.path(), &Services::inert(), None)
+        Config::from_text("gateway.toml", &text, folder.path(), &Services::inert(), None)
     };
     let loaded = look("\n");
     assert!(loaded.config.is_some(), "{:?}", loaded.diagnostics);

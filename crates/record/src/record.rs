@@ -142,6 +142,43 @@ impl From<RecordView<'_>> for Record {
 }
 
 impl Record {
+    /// A record of which nothing is known but its names, its time and how it ended.
+    #[must_use]
+    pub fn bare(id: Uuid, request_id: String, time: Timestamp, outcome: Outcome) -> Self {
+        Self {
+            id,
+            request_id,
+            time,
+            app_id: None,
+            org_name: None,
+            key_prefix: None,
+            method: String::new(),
+            path: String::new(),
+            pipeline: None,
+            model: None,
+            upstream: None,
+            endpoint: None,
+            upstream_model: None,
+            stream: false,
+            status: 0,
+            outcome,
+            error_code: None,
+            prompt_tokens: None,
+            completion_tokens: None,
+            total_tokens: None,
+            cached_tokens: None,
+            reasoning_tokens: None,
+            token_source: TokenSource::None,
+            duration_ms: 0,
+            ttft_ms: None,
+            attempts: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            client_ip: String::new(),
+            user_agent: None,
+        }
+    }
+
     /// The same record as a view, of a copy of its texts.
     #[must_use]
     pub fn view(&self) -> RecordView<'static> {

@@ -39,6 +39,18 @@ impl Server {
     async fn accept(&self) -> TcpStream {
         self.listener.accept().await.unwrap().0
     }
+
+    /// Accepts, hears a request to its end, and answers so.
+    async fn answer(&self, answer: &str) -> TcpStream {
+        let mut socket = self.accept().await;
+        heard(&mut socket).await;
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        socket
+    }
+
+    async fn answer_and_close(&self, answer: &str) {
+        drop(self.answer(answer).await);
+    }
 }
 
 /// Reads a request to its end and says it.
@@ -90,12 +102,7 @@ async fn a_request_is_sent_as_it_is_and_the_connection_is_used_again() {
 #[tokio::test]
 async fn an_answer_that_is_out_gives_its_connection_back_before_it_is_asked_again() {
     let server = Server::new().await;
-    let serve = async {
-        let mut socket = server.accept().await;
-        heard(&mut socket).await;
-        socket.write_all(OK.as_bytes()).await.unwrap();
-        socket
-    };
+    let serve = server.answer(OK);
     let (_socket, answer) = tokio::join!(serve, server.call(&[]));
     let mut answer = answer.unwrap();
     assert_eq!(answer.body.size_hint().exact(), Some(2));
@@ -107,22 +114,13 @@ async fn an_answer_that_is_out_gives_its_connection_back_before_it_is_asked_agai
 async fn a_connection_that_the_server_has_closed_or_spoken_on_is_not_used_again() {
     for last_words in ["", "HTTP/1.1 408 Request Timeout\r\n\r\n"] {
         let server = Server::new().await;
-        let serve = async {
-            let mut socket = server.accept().await;
-            heard(&mut socket).await;
-            socket.write_all(OK.as_bytes()).await.unwrap();
-            socket
-        };
+        let serve = server.answer(OK);
         let (mut socket, answer) = tokio::join!(serve, server.call(&[]));
         assert_eq!(whole(answer.unwrap()).await.unwrap(), "ok");
         socket.write_all(last_words.as_bytes()).await.unwrap();
         socket.shutdown().await.unwrap();
 
-        let serve = async {
-            let mut socket = server.accept().await;
-            heard(&mut socket).await;
-            socket.write_all(OK.as_bytes()).await.unwrap();
-        };
+        let serve = server.answer_and_close(OK);
         let ((), answer) = tokio::join!(serve, server.call(&[]));
         assert_eq!(whole(answer.unwrap()).await.unwrap(), "ok");
     }
@@ -139,11 +137,7 @@ async fn answers_that_do_not_end_as_they_must_are_errors_and_their_connections_a
         ("junk\r\n\r\n", false),
     ] {
         let server = Server::new().await;
-        let serve = async {
-            let mut socket = server.accept().await;
-            heard(&mut socket).await;
-            socket.write_all(answer.as_bytes()).await.unwrap();
-        };
+        let serve = server.answer_and_close(answer);
         let ((), called) = tokio::join!(serve, server.call(&["{}"]));
         assert_eq!(called.is_ok(), sense, "{answer:?}");
         if let Ok(response) = called {
@@ -156,11 +150,7 @@ async fn answers_that_do_not_end_as_they_must_are_errors_and_their_connections_a
 #[tokio::test]
 async fn an_answer_without_length_ends_with_its_connection() {
     let server = Server::new().await;
-    let serve = async {
-        let mut socket = server.accept().await;
-        heard(&mut socket).await;
-        socket.write_all(b"HTTP/1.1 200 OK\r\n\r\nall there is").await.unwrap();
-    };
+    let serve = server.answer_and_close("HTTP/1.1 200 OK\r\n\r\nall there is");
     let ((), answer) = tokio::join!(serve, server.call(&[]));
     assert_eq!(whole(answer.unwrap()).await.unwrap(), "all there is");
     assert_eq!(server.origin.idle(), 0);
@@ -192,12 +182,7 @@ async fn who_drops_a_call_or_an_answer_closes_its_connection() {
     heard(&mut socket).await;
     assert_eq!(socket.read(&mut [0; 8]).await.unwrap(), 0);
 
-    let serve = async {
-        let mut socket = server.accept().await;
-        heard(&mut socket).await;
-        socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab").await.unwrap();
-        socket
-    };
+    let serve = server.answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab");
     let (mut socket, answer) = tokio::join!(serve, server.call(&[]));
     let mut answer = answer.unwrap();
     assert_eq!(answer.body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
@@ -228,12 +213,7 @@ async fn nobody_there_is_told_from_somebody_who_does_not_answer() {
 #[tokio::test]
 async fn what_has_waited_for_too_long_is_closed() {
     let server = Server::new().await;
-    let serve = async {
-        let mut socket = server.accept().await;
-        heard(&mut socket).await;
-        socket.write_all(OK.as_bytes()).await.unwrap();
-        socket
-    };
+    let serve = server.answer(OK);
     let (mut socket, answer) = tokio::join!(serve, server.call(&[]));
     assert_eq!(whole(answer.unwrap()).await.unwrap(), "ok");
     server.origin.tidy();

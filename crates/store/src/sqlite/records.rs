@@ -96,37 +96,13 @@ pub(super) fn record_of(row: &Row<'_>) -> Result<Record, StoreError> {
     let outcome = row.get_ref(6).and_then(|value| Ok(value.as_str()?)).map_err(failed)?;
     let id = Uuid::from_bytes(row.get(2).map_err(failed)?);
     let request_id: Option<String> = row.get(7).map_err(failed)?;
+    let request_id = request_id.unwrap_or_else(|| digits_of(id, &mut Default::default()).to_owned());
+    let time = from_micros(millis.saturating_mul(MICROS).saturating_add(micros))?;
     let columns = Record {
-        id,
-        request_id: request_id.unwrap_or_else(|| digits_of(id, &mut Default::default()).to_owned()),
-        time: from_micros(millis.saturating_mul(MICROS).saturating_add(micros))?,
         app_id: row.get(3).map_err(failed)?,
-        org_name: None,
-        key_prefix: None,
-        method: String::new(),
-        path: String::new(),
-        pipeline: None,
         model: row.get(4).map_err(failed)?,
-        upstream: None,
-        endpoint: None,
-        upstream_model: None,
-        stream: false,
         status: row.get(5).map_err(failed)?,
-        outcome: outcome_of(outcome)?,
-        error_code: None,
-        prompt_tokens: None,
-        completion_tokens: None,
-        total_tokens: None,
-        cached_tokens: None,
-        reasoning_tokens: None,
-        token_source: TokenSource::None,
-        duration_ms: 0,
-        ttft_ms: None,
-        attempts: 0,
-        request_bytes: 0,
-        response_bytes: 0,
-        client_ip: String::new(),
-        user_agent: None,
+        ..Record::bare(id, request_id, time, outcome_of(outcome)?)
     };
     let rest = row.get_ref(8).and_then(|value| Ok(value.as_blob()?)).map_err(failed)?;
     rest::read(rest, columns).ok_or_else(|| {

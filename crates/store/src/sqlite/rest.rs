@@ -159,38 +159,7 @@ mod tests {
     use super::*;
 
     fn bare() -> Record {
-        Record {
-            id: Uuid::from_u128(1),
-            request_id: "r".into(),
-            time: Timestamp::UNIX_EPOCH,
-            app_id: None,
-            org_name: None,
-            key_prefix: None,
-            method: String::new(),
-            path: String::new(),
-            pipeline: None,
-            model: None,
-            upstream: None,
-            endpoint: None,
-            upstream_model: None,
-            stream: false,
-            status: 200,
-            outcome: Outcome::Finished,
-            error_code: None,
-            prompt_tokens: None,
-            completion_tokens: None,
-            total_tokens: None,
-            cached_tokens: None,
-            reasoning_tokens: None,
-            token_source: TokenSource::None,
-            duration_ms: 0,
-            ttft_ms: None,
-            attempts: 0,
-            request_bytes: 0,
-            response_bytes: 0,
-            client_ip: String::new(),
-            user_agent: None,
-        }
+        Record::bare(Uuid::from_u128(1), "r".into(), Timestamp::UNIX_EPOCH, Outcome::Finished)
     }
 
     fn written(record: &Record) -> Vec<u8> {
