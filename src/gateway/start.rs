@@ -18,7 +18,7 @@ use vllm_gateway_journal::{RecordWriter, WriterOptions};
 use vllm_gateway_sdk::{SecretRef, Services};
 use vllm_gateway_store::{SqliteLock, Store};
 
-use super::{Current, Drain, Gateway, Reloader, Runtime, keys::open_directory, life::Parts, limits};
+use super::{Current, Drain, Gateway, Reloader, Runtime, keys, life::Parts, limits};
 use crate::server::{Bound, DataPlane, GatewayControl, Manner, bind, serve, serve_on_threads};
 
 /// Why the gateway did not start.
@@ -42,8 +42,9 @@ impl Gateway {
         let offline = load(path, &Services::inert())?;
         let lock = lock_store(&offline.store, &offline.base)?;
         let token = admin_token(&offline.admin.token, &offline.base)?;
-        let directory = Arc::new(open_directory(&offline, &data_folder(&offline)).await?);
+        let directory = Arc::new(keys::open_directory(&offline, &data_folder(&offline)).await?);
         let store = open_store(&offline.store, &offline.base, directory.is_ready()).await?;
+        keys::recognise(&directory, &*store).await?;
         let writer =
             RecordWriter::start(Arc::clone(&store) as _, writer_options(&offline)).context("[journal]")?;
         let services = Services { apps: Arc::clone(&directory) as _, records: Arc::clone(&writer) as _ };

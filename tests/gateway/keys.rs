@@ -73,25 +73,8 @@ impl Place {
 
     /// The same on a store of one's own.
     async fn start_on(&self, name: &str, store: &str) -> Gateway {
+        let mut process = self.command(name, store).spawn().unwrap();
         let folder = self.folder.path().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"env:TEST_ADMIN_TOKEN\"\n\
-             [store]\n{store}\n{}",
-            PIPELINE.replace("{vllm}", &self.vllm.url())
-        );
-        std::fs::write(folder.join("gateway.toml"), text).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_vllm-gateway"))
-            .args(["run", "--log-format", "json"])
-            .current_dir(&folder)
-            .env("TEST_ADMIN_TOKEN", TOKEN)
-            .env("TEST_MONGO", &self.mongo.uri)
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
         let lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let said = Arc::new(Mutex::new(String::new()));
         let (found, addresses) = tokio::sync::oneshot::channel();
@@ -113,6 +96,38 @@ impl Place {
             panic!("the gateway did not start: {}", said.lock().unwrap());
         };
         Gateway { process, data, admin, said, client: self.client.clone(), folder }
+    }
+
+    /// How the gateway of that name is started on a store.
+    fn command(&self, name: &str, store: &str) -> Command {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"env:TEST_ADMIN_TOKEN\"\n\
+             [store]\n{store}\n{}",
+            PIPELINE.replace("{vllm}", &self.vllm.url())
+        );
+        std::fs::write(folder.join("gateway.toml"), text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vllm-gateway"));
+        command
+            .args(["run", "--log-format", "json"])
+            .current_dir(&folder)
+            .env("TEST_ADMIN_TOKEN", TOKEN)
+            .env("TEST_MONGO", &self.mongo.uri)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// What the gateway of that name says, which does not start.
+    async fn refused(&self, name: &str, store: &str) -> String {
+        let child = self.command(name, store).spawn().unwrap();
+        let ended = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
+        let ended = tokio::time::timeout(PATIENCE, ended).await.expect("it starts").unwrap();
+        assert!(!ended.status.success());
+        String::from_utf8(ended.stderr).unwrap()
     }
 
     fn stop_store(&mut self, how: Outage) {
@@ -500,4 +515,107 @@ async fn a_revocation_that_a_restart_could_undo_is_not_acknowledged() {
     let detail = json_of(answer).await["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("a restart while the store is away would undo it"), "{detail}");
     assert_eq!(gateway.answer(&key).await, is(403, "app_disabled"), "it is in force all the same");
+}
+
+const SQLITE: &str = "kind = \"sqlite\"";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_file_that_was_lost_or_emptied_is_no_start_and_leaves_the_copy_alone() {
+    let place = standalone().await;
+    let gateway = place.start_on("one", SQLITE).await;
+    gateway.is_ready().await;
+    let (id, key) = gateway.app(json!({"orgName": "acme"})).await;
+    gateway.copied(&[&id]).await;
+    let copy = gateway.copy();
+    let folder = gateway.kill().join("data");
+    let kept = folder.join("kept.db");
+    // What a gateway that was killed leaves beside it belongs to it.
+    let beside = |suffix: &str| folder.join(format!("gateway.db{suffix}"));
+    rusqlite::Connection::open(beside("")).unwrap().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(beside(suffix));
+    }
+    std::fs::rename(beside(""), &kept).unwrap();
+    for emptied in [false, true, true] {
+        if emptied {
+            std::fs::write(beside(""), "").unwrap();
+        }
+        let said = place.refused("one", SQLITE).await;
+        for part in ["holds 0 apps", "1 app is known here", "bring it back", "data/apps.json away"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(std::fs::read_to_string(&copy).unwrap().contains(&id));
+        assert!(!beside("-wal").exists(), "it would be taken for a part of the file that is put back");
+    }
+    std::fs::rename(&kept, beside("")).unwrap();
+    let restarted = place.start_on("one", SQLITE).await;
+    restarted.is_ready().await;
+    assert_eq!(restarted.answer(&key).await, ok());
+    restarted.kill();
+
+    std::fs::remove_file(beside("")).unwrap();
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(beside(suffix));
+    }
+    std::fs::remove_file(&copy).unwrap();
+    let anew = place.start_on("one", SQLITE).await;
+    anew.is_ready().await;
+    assert_eq!(anew.answer(&key).await, is(401, "invalid_api_key"), "on purpose");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_too_old_to_serve_by_still_tells_one_database_from_another() {
+    let place = standalone().await;
+    let short = format!("{SQLITE}\nmax_staleness = \"1s\"");
+    let gateway = place.start_on("one", &short).await;
+    gateway.is_ready().await;
+    let (id, _) = gateway.app(json!({"orgName": "acme"})).await;
+    gateway.copied(&[&id]).await;
+    let folder = gateway.kill().join("data");
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(folder.join(format!("gateway.db{suffix}")));
+    }
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    for _ in 0..2 {
+        let said = place.refused("one", &short).await;
+        assert!(said.contains("is too old") && said.contains("1 app is known here"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_emptied_under_a_running_gateway_shuts_nobody_out() {
+    let place = standalone().await;
+    let gateway = place.start("one").await;
+    gateway.is_ready().await;
+    let (id, key) = gateway.app(json!({"orgName": "acme"})).await;
+    gateway.copied(&[&id]).await;
+    let server = mongodb::Client::with_uri_str(&place.mongo.uri).await.unwrap();
+    server.database("vllm_gateway").drop().await.unwrap();
+    until("the log says so", || async { gateway.said.lock().unwrap().contains("is another store") }).await;
+    assert_eq!(gateway.answer(&key).await, ok());
+    assert_eq!(gateway.answer(UNKNOWN).await, is(503, "store_unavailable"));
+    gateway.copied(&[&id]).await;
+    gateway.kill();
+    let mongodb = "kind = \"mongodb\"\nuri = \"env:TEST_MONGO\"";
+    let said = place.refused("one", mongodb).await;
+    assert!(said.contains("holds 0 apps") && said.contains("data/apps.json away"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_database_any_more_is_no_start_and_says_what_to_do() {
+    let place = standalone().await;
+    let gateway = place.start_on("one", SQLITE).await;
+    gateway.is_ready().await;
+    let (id, _) = gateway.app(json!({"orgName": "acme"})).await;
+    gateway.copied(&[&id]).await;
+    let folder = gateway.kill().join("data");
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(folder.join(format!("gateway.db{suffix}")));
+    }
+    let mut bytes = std::fs::read(folder.join("gateway.db")).unwrap();
+    bytes.resize(bytes.len().max(4096), 0);
+    bytes[..100].fill(0);
+    std::fs::write(folder.join("gateway.db"), bytes).unwrap();
+    let said = place.refused("one", SQLITE).await;
+    assert!(said.contains("not a SQLite database: restore a copy") && said.contains("gateway.db"), "{said}");
 }

@@ -15,6 +15,7 @@ use crate::Change;
 use crate::copy::LocalCopy;
 use crate::entry::{AppEntry, KnownApp};
 use crate::freshness::{Freshness, Moment};
+use crate::home::Home;
 use crate::key;
 use crate::known::Known;
 use crate::shards::{Edit, Shards};
@@ -35,6 +36,7 @@ pub struct Directory {
     /// Where the next poll goes on; held while one runs.
     pub(crate) mark: tokio::sync::Mutex<ChangeMark>,
     pub(crate) freshness: Freshness,
+    pub(crate) home: Home,
     pub(crate) copy: Option<LocalCopy>,
     pub(crate) poll_every: Duration,
     /// The store should be asked now.
@@ -54,6 +56,7 @@ impl Directory {
             changing: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             mark: tokio::sync::Mutex::default(),
             freshness: Freshness::new(max_staleness),
+            home: Home::default(),
             copy: None,
             poll_every: POLL_EVERY,
             wake: Notify::new(),
@@ -67,8 +70,11 @@ impl Directory {
         let mut directory = Self::new(max_staleness);
         let copy = LocalCopy::new(path, store);
         if let Some(restored) = copy.restore(max_staleness).await {
-            directory.freshness.restored(restored.age);
-            directory.put(&mut directory.known(), restored.apps);
+            directory.home.restored(restored.of);
+            if let Some((apps, age)) = restored.known {
+                directory.freshness.restored(age);
+                directory.put(&mut directory.known(), apps);
+            }
         }
         directory.copy = Some(copy);
         directory

@@ -84,7 +84,7 @@ impl Directory {
             return Ok(());
         }
         let boot = BootTime::now().and_then(|now| now.earlier(age));
-        turn.write(content, boot, apps).await
+        turn.write(content, self.home.identity(), boot, apps).await
     }
 }
 

@@ -8,6 +8,7 @@ mod copy;
 mod directory;
 mod entry;
 mod freshness;
+mod home;
 mod keeping;
 mod key;
 mod known;

@@ -43,6 +43,10 @@ impl fmt::Display for StoreKind {
 /// seen by [`changes`](Self::changes).
 #[async_trait]
 pub trait AppStore: Send + Sync {
+    /// Which store this is: a random name that it was given when its schema was made, and that goes with its data into
+    /// every copy of them. A database that was lost and made anew has another one, under the same address.
+    async fn identity(&self) -> Result<String, StoreError>;
+
     /// Adds an app. [`StoreError::Conflict`] if its id or the digest of one of its keys is taken.
     async fn insert(&self, app: &StoredApp) -> Result<(), StoreError>;
 

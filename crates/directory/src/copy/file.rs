@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::format::Copied;
 use super::{BootTime, Restored};
+use crate::home::OfStore;
 
 /// All calls block.
 pub(super) struct CopyFile {
@@ -50,7 +51,8 @@ impl CopyFile {
         if remove_if_there(&self.path)? { File::open(self.folder())?.sync_all() } else { Ok(()) }
     }
 
-    /// Reads it, if it can be relied on. What cannot is set aside, so that it cannot later either.
+    /// Reads it, if it can be relied on. What cannot is set aside, so that it cannot later either; one that is only too
+    /// old still says of which store it is.
     pub(super) fn restore(&self, store: &str, max_staleness: Duration) -> Option<Restored> {
         let path = self.path.display();
         let copied = match self.read() {
@@ -68,26 +70,42 @@ impl CopyFile {
             self.set_aside(&format!("is of another store ({}, not {store})", copied.store));
             return None;
         }
+        let Copied { identity, apps, .. } = &copied;
+        let of = identity.clone().map(|identity| OfStore { identity, apps: apps.len() });
         match age(&copied, Timestamp::now(), BootTime::now().as_ref()) {
-            None => self.set_aside("cannot be trusted: the clock is behind the time at which it was written"),
+            None => {
+                self.set_aside("cannot be trusted: the clock is behind the time at which it was written");
+                Some(Restored { of, known: None })
+            }
             Some(age) if age > max_staleness => {
                 self.set_aside(&format!(
                     "is too old: {} s, {} s are allowed",
                     age.as_secs(),
                     max_staleness.as_secs()
                 ));
+                Some(Restored { of, known: None })
             }
             Some(age) => {
-                tracing::info!(
-                    %path,
-                    apps = copied.apps.len(),
-                    age_seconds = age.as_secs(),
-                    "known keys are served from the local copy until the store answers"
-                );
-                return Some(Restored { apps: copied.apps, age });
+                let apps = copied.apps;
+                tracing::debug!(%path, apps = apps.len(), age_seconds = age.as_secs(), "read the local copy");
+                Some(Restored { of, known: Some((apps, age)) })
             }
         }
-        None
+    }
+
+    /// Undoes that it was set aside for its age. It is too old for the next start, too, which shall look at it again.
+    pub(super) fn put_back(&self) -> io::Result<()> {
+        if self.path.exists() {
+            return Ok(());
+        }
+        match fs::rename(self.aside(), &self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            done => done.and_then(|()| File::open(self.folder())?.sync_all()),
+        }
+    }
+
+    fn aside(&self) -> PathBuf {
+        self.path.with_extension("json.refused")
     }
 
     fn read(&self) -> Result<Option<Copied>, String> {
@@ -104,7 +122,7 @@ impl CopyFile {
     }
 
     fn set_aside(&self, reason: &str) {
-        let aside = self.path.with_extension("json.refused");
+        let aside = self.aside();
         let done = fs::rename(&self.path, &aside).and_then(|()| File::open(self.folder())?.sync_all());
         match done {
             Ok(()) => tracing::error!(
@@ -152,7 +170,13 @@ mod tests {
     const HOUR: Duration = Duration::from_hours(1);
 
     fn copied(age: SignedDuration) -> Copied {
-        Copied { store: "here".into(), synced: Timestamp::now() - age, boot: None, apps: Vec::new() }
+        Copied {
+            store: "here".into(),
+            identity: None,
+            synced: Timestamp::now() - age,
+            boot: None,
+            apps: Vec::new(),
+        }
     }
 
     fn place() -> (TempDir, CopyFile) {
@@ -185,8 +209,8 @@ mod tests {
         let (_folder, file) = place();
         assert!(file.restore("here", HOUR).is_none());
         file.write(&copied(SignedDuration::from_secs(60))).unwrap();
-        let restored = file.restore("here", HOUR).unwrap();
-        assert!(restored.age >= Duration::from_secs(60), "{:?}", restored.age);
+        let (_, age) = file.restore("here", HOUR).unwrap().known.unwrap();
+        assert!(age >= Duration::from_secs(60), "{age:?}");
         assert!(file.path.exists());
     }
 
@@ -199,7 +223,8 @@ mod tests {
             ("of another store", SignedDuration::ZERO, "elsewhere"),
         ] {
             file.write(&copied(age)).unwrap();
-            assert!(file.restore(store, HOUR).is_none() && is_set_aside(&file), "{what}");
+            let known = file.restore(store, HOUR).and_then(|restored| restored.known);
+            assert!(known.is_none() && is_set_aside(&file), "{what}");
         }
         fs::write(file.path(), "{").unwrap();
         assert!(file.restore("here", HOUR).is_none() && is_set_aside(&file), "damaged");

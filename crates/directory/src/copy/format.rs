@@ -19,6 +19,8 @@ const FORMAT: u32 = 1;
 pub(super) struct Copied {
     /// Which store, without anything secret.
     pub(super) store: String,
+    /// What that store calls itself, if an earlier version did not write the copy, or before it was asked.
+    pub(super) identity: Option<String>,
     /// When the store was last heard, by the wall clock and by the machine's own.
     pub(super) synced: Timestamp,
     pub(super) boot: Option<BootTime>,
@@ -36,6 +38,8 @@ struct Sealed<'a> {
 struct Inner {
     format: u32,
     store: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<String>,
     synced: Timestamp,
     boot: Option<BootTime>,
     apps: Vec<AppText>,
@@ -66,6 +70,7 @@ impl Copied {
         let inner = Inner {
             format: FORMAT,
             store: self.store.clone(),
+            identity: self.identity.clone(),
             synced: self.synced,
             boot: self.boot.clone(),
             apps: self.apps.iter().map(AppText::of).collect(),
@@ -90,9 +95,10 @@ impl Copied {
         if inner.format != FORMAT {
             return Err(format!("its format is {}, this vllm-gateway reads {FORMAT}", inner.format));
         }
-        let apps = inner.apps.into_iter().map(AppText::known).collect::<Option<_>>();
+        let Inner { store, identity, synced, boot, apps, .. } = inner;
+        let apps = apps.into_iter().map(AppText::known).collect::<Option<_>>();
         let apps = apps.ok_or("it holds a digest that is none")?;
-        Ok(Self { store: inner.store, synced: inner.synced, boot: inner.boot, apps })
+        Ok(Self { store, identity, synced, boot, apps })
     }
 }
 
@@ -171,6 +177,7 @@ mod tests {
         let synced = "2030-01-01T00:00:00.123Z".parse().unwrap();
         Copied {
             store: "mongodb a:1/b".into(),
+            identity: Some("a name".into()),
             synced,
             boot: Some(BootTime::of_another_start()),
             apps: vec![app],
@@ -180,6 +187,13 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         assert_eq!(Copied::of_text(copied().to_text().unwrap().as_bytes()).unwrap(), copied());
+    }
+
+    #[test]
+    fn what_an_earlier_version_wrote_is_read_without_the_name_of_its_store() {
+        let copy = r#"{"format":1,"store":"s","synced":"2030-01-01T00:00:00Z","boot":null,"apps":[]}"#;
+        let read = Copied::of_text(Copied::seal(copy).as_bytes()).unwrap();
+        assert_eq!((read.store.as_str(), read.identity), ("s", None));
     }
 
     #[test]

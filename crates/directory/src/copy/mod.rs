@@ -11,7 +11,7 @@ mod format;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub(crate) use self::boot::BootTime;
 use self::file::CopyFile;
 use self::format::Copied;
 use crate::entry::KnownApp;
+use crate::home::OfStore;
 
 /// How long a caller waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +32,7 @@ pub(crate) struct LocalCopy {
     /// Held while the file is written, also when the caller is gone: files replace each other in order.
     kept: Arc<Mutex<Kept>>,
     store: Arc<str>,
+    path: PathBuf,
 }
 
 struct Kept {
@@ -49,15 +51,16 @@ pub(crate) struct Content {
 
 /// What was found at the start.
 pub(crate) struct Restored {
-    pub(crate) apps: Vec<KnownApp>,
-    /// How long before now the store was heard.
-    pub(crate) age: Duration,
+    /// Which store it was of, if the copy says so.
+    pub(crate) of: Option<OfStore>,
+    /// The apps, and how long before now the store was heard; `None` where that is too long, or nobody can tell.
+    pub(crate) known: Option<(Vec<KnownApp>, Duration)>,
 }
 
 impl LocalCopy {
     pub(crate) fn new(path: PathBuf, store: &str) -> Self {
-        let kept = Kept { file: CopyFile::new(path), content: None, failing: false };
-        Self { kept: Arc::new(Mutex::new(kept)), store: store.into() }
+        let kept = Kept { file: CopyFile::new(path.clone()), content: None, failing: false };
+        Self { kept: Arc::new(Mutex::new(kept)), store: store.into(), path }
     }
 
     /// Reads the copy, if there is one that can be relied on; otherwise says in the log why not.
@@ -66,6 +69,17 @@ impl LocalCopy {
         let store = Arc::clone(&self.store);
         let read = tokio::task::spawn_blocking(move || kept.file.restore(&store, max_staleness));
         read.await.unwrap_or_default()
+    }
+
+    /// Puts a copy back that [`restore`](Self::restore) has set aside for its age: the next start must see it.
+    pub(crate) async fn put_back(&self) -> std::io::Result<()> {
+        let kept = Arc::clone(&self.kept).lock_owned().await;
+        on_the_disk(move || kept.file.put_back()).await
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Waits for its turn to write, within reason.
@@ -92,12 +106,13 @@ impl Turn {
     pub(crate) async fn write(
         self,
         content: Content,
+        identity: Option<String>,
         boot: Option<BootTime>,
         apps: Vec<KnownApp>,
     ) -> std::io::Result<()> {
         let Self { mut kept, store } = self;
         on_the_disk(move || {
-            let copied = Copied { store: store.to_string(), synced: content.synced, boot, apps };
+            let copied = Copied { store: store.to_string(), identity, synced: content.synced, boot, apps };
             kept.write(content, &copied)
         })
         .await

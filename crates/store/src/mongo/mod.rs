@@ -143,6 +143,10 @@ impl MongoStore {
 
 #[async_trait]
 impl AppStore for MongoStore {
+    async fn identity(&self) -> Result<String, StoreError> {
+        schema::identity(&self.inner.connection).await
+    }
+
     async fn insert(&self, app: &StoredApp) -> Result<(), StoreError> {
         check::app(app)?;
         let app = app.clone();

@@ -5,9 +5,10 @@ use std::time::Duration;
 use mongodb::IndexModel;
 use mongodb::bson::{Document, doc};
 use mongodb::options::{IndexOptions, ReturnDocument};
+use uuid::Uuid;
 
 use super::connection::Connection;
-use super::documents::integer;
+use super::documents::{integer, text};
 use crate::StoreError;
 
 pub(super) const APPS: &str = "apps";
@@ -62,6 +63,25 @@ async fn version(connection: &Connection) -> Result<(), StoreError> {
         )));
     }
     Ok(())
+}
+
+/// What the database was named by the first gateway that asked; it is in every dump of the collection `meta`.
+pub(super) async fn identity(connection: &Connection) -> Result<String, StoreError> {
+    let meta = connection.collection(META).await?;
+    // Of two that ask first at once one may find the other's name taken, and there by then.
+    for _ in 0..2 {
+        let name = doc! { "$setOnInsert": { "name": Uuid::new_v4().to_string() } };
+        let named = meta.find_one_and_update(doc! { "_id": "identity" }, name).upsert(true);
+        match connection
+            .run("asking which database it is", named.return_document(ReturnDocument::After))
+            .await
+        {
+            Ok(Some(found)) => return text(&found, "name"),
+            Ok(None) | Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(StoreError::unavailable("the name of the database vanished while it was read"))
 }
 
 fn apps() -> Vec<IndexModel> {

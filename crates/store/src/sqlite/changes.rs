@@ -48,6 +48,13 @@ pub(super) fn since(connection: &mut Connection, mark: &ChangeMark) -> Result<Ch
     Ok(Changes { upserts, deleted, complete: seen.is_none(), mark })
 }
 
+/// What the file was named when its schema was made.
+pub(super) fn epoch(connection: &Connection) -> Result<String, StoreError> {
+    let epoch: [u8; 16] =
+        connection.query_row("SELECT epoch FROM store", [], |row| row.get(0)).map_err(failed)?;
+    Ok(Uuid::from_bytes(epoch).to_string())
+}
+
 /// Forgets deletions that have been told for long enough.
 pub(super) fn forget_deletions(connection: &mut Connection, now: Timestamp) -> Result<(), StoreError> {
     let before = micros(now) - i64::try_from(DELETIONS_ARE_KEPT.as_micros()).unwrap_or(i64::MAX);

@@ -90,6 +90,10 @@ impl Drop for LaterSqlite {
 
 #[async_trait]
 impl AppStore for LaterSqlite {
+    async fn identity(&self) -> Result<String, StoreError> {
+        self.store()?.identity().await
+    }
+
     async fn insert(&self, app: &StoredApp) -> Result<(), StoreError> {
         self.store()?.insert(app).await
     }

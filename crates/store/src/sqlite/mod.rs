@@ -80,6 +80,10 @@ pub(crate) async fn open_within(path: PathBuf, longest: Duration) -> Result<Sqli
 
 #[async_trait]
 impl AppStore for SqliteStore {
+    async fn identity(&self) -> Result<String, StoreError> {
+        self.readers.read(|connection| changes::epoch(connection)).await
+    }
+
     async fn insert(&self, app: &StoredApp) -> Result<(), StoreError> {
         check::app(app)?;
         let app = app.clone();
@@ -239,7 +243,9 @@ fn failed(error: rusqlite::Error) -> StoreError {
         ) => StoreError::unavailable(
             "the database's file cannot be used: look at its disk and its permissions",
         ),
-        Some(ErrorCode::NotADatabase) => StoreError::invalid("the file is not a SQLite database"),
+        Some(ErrorCode::NotADatabase) => StoreError::invalid(
+            "the file is not a SQLite database: restore a copy of it, or move it away to start anew",
+        ),
         Some(ErrorCode::DatabaseCorrupt) => StoreError::internal(
             "the database is damaged: restore a copy of the file, or move it away to start anew",
         ),

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
-use vllm_gateway_store::{AppChange, AppStatus, ChangeMark, Changes, Store, StoredApp, open_sqlite};
+use vllm_gateway_store::{
+    AppChange, AppStatus, AppStore as _, ChangeMark, Changes, Store, StoredApp, open_sqlite,
+};
 
 use super::fixture::{Fixture, app, key, now};
 
@@ -46,6 +48,18 @@ pub async fn the_start_mark_gives_everything_once(fixture: &Fixture) {
     let after = fixture.store.changes(&fresh.mark).await.unwrap();
     assert!(!after.complete && after.upserts.is_empty() && after.deleted.is_empty());
     assert_eq!(after.mark, fresh.mark);
+}
+
+pub async fn a_store_has_a_name_of_its_own_that_every_gateway_reads(fixture: &Fixture) {
+    let (one, two) = tokio::join!(fixture.store.identity(), fixture.other.identity());
+    let name = one.unwrap();
+    assert_eq!(two.unwrap(), name, "asked at the same moment");
+    fixture.store.insert(&app("Acme")).await.unwrap();
+    assert_eq!(fixture.store.identity().await.unwrap(), name);
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = open_sqlite(folder.path().join("gateway.db")).await.unwrap();
+    assert_ne!(elsewhere.identity().await.unwrap(), name);
+    elsewhere.close().await;
 }
 
 pub async fn each_change_is_told_and_a_use_is_not(fixture: &Fixture) {

@@ -39,6 +39,7 @@ macro_rules! store_suite {
                 each_change_is_told_and_a_use_is_not,
                 each_change_has_a_higher_version,
                 a_mark_of_another_store_gives_everything,
+                a_store_has_a_name_of_its_own_that_every_gateway_reads,
                 one_store_sees_what_another_one_changed_within_two_seconds,
                 four_writers_hide_nothing_from_a_poller,
                 a_change_whose_caller_left_is_told_if_it_happened;
