@@ -85,13 +85,14 @@ impl Handler for Access {
         res.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let status = res.status_code.unwrap_or(StatusCode::OK);
         let took = start.elapsed();
-        tracing::info!(
-            method = req.method().as_str(),
-            path = loggable(req.uri().path()),
-            status = status.as_u16(),
-            ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            "admin call"
-        );
+        let (method, path) = (req.method().as_str(), loggable(req.uri().path()));
+        let (code, ms) = (status.as_u16(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        // What machines ask every few seconds is news only when it fails.
+        if matches!(req.uri().path(), "/metrics" | "/health") && status.is_success() {
+            tracing::debug!(method, path, status = code, ms, "admin call");
+        } else {
+            tracing::info!(method, path, status = code, ms, "admin call");
+        }
         self.state.control.called(&AdminCall { method: req.method(), status, took });
     }
 }

@@ -99,6 +99,17 @@ impl Problem {
         problem
     }
 
+    /// The store failed on a change, which it may have made before it was lost.
+    pub(crate) fn of_change(error: StoreError) -> Self {
+        let unknown = matches!(error, StoreError::Unavailable { .. });
+        let mut problem = Self::from(error);
+        if unknown {
+            "the store cannot be reached: a change may or may not have been made, look before you repeat it"
+                .clone_into(&mut problem.0.detail);
+        }
+        problem
+    }
+
     /// 500: a bug of ours. The detail is in the log.
     pub(crate) fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed on this call: its log says why")
@@ -138,7 +149,7 @@ impl From<StoreError> for Problem {
         match &error {
             StoreError::Unavailable { .. } => {
                 tracing::warn!(error = error.full(), "the store did not serve an admin call");
-                let detail = "the store cannot be reached: a change may or may not have been made, look before you repeat it";
+                let detail = "the store does not answer: ask again when it does, the gateway's log says why";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).header(RETRY_AFTER.as_str(), "5")
             }
             // No `retry-after`: the same question would take as long again.

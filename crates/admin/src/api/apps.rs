@@ -44,7 +44,7 @@ pub(crate) async fn create(req: &mut Request, depot: &mut Depot) -> Result<Answe
     };
     let stored = StoredApp::new(app, vec![key.stored()]);
     let change = state.directory.change(&stored.app.id).await;
-    state.store.insert(&stored).await?;
+    state.store.insert(&stored).await.map_err(Problem::of_change)?;
     if let Err(error) = change.apply(stored.clone()).await {
         // A key that a restart would not know gets 503 then, which is no harm.
         tracing::warn!(%error, "the new app is not in the local copy of the apps yet");
@@ -137,7 +137,7 @@ pub(crate) async fn delete(req: &mut Request, depot: &mut Depot) -> Result<Answe
     Query::of(req, &[])?;
     let id = id(req)?;
     let change = state.directory.change(&id).await;
-    let was_there = state.store.delete(&id).await?;
+    let was_there = state.store.delete(&id).await.map_err(Problem::of_change)?;
     change.forget().await.map_err(|error| not_kept(&error))?;
     if was_there { Ok(Answer::empty()) } else { Err(Problem::no_such_app()) }
 }
@@ -147,7 +147,7 @@ async fn change(req: &Request, depot: &Depot, change: AppChange) -> Result<Store
     let state = state(depot)?;
     let id = id(req)?;
     let announced = state.directory.change(&id).await;
-    match state.store.update(&id, change).await? {
+    match state.store.update(&id, change).await.map_err(Problem::of_change)? {
         Some(stored) => {
             announced.apply(stored.clone()).await.map_err(|error| not_kept(&error))?;
             Ok(stored)

@@ -240,8 +240,11 @@ async fn a_store_that_is_away_is_503_and_known_keys_work_on() {
         gateway.get("/api/logs?cursor=").await,
         gateway.get("/api/usage").await,
     ];
-    for answer in answers {
-        answer.problem(503, None);
+    for (index, answer) in answers.iter().enumerate() {
+        let detail = answer.problem(503, None);
+        let is_change = (2..6).contains(&index);
+        assert_eq!(detail.contains("may or may not have been made"), is_change, "{index}: {detail}");
+        assert_eq!(detail.contains("the store does not answer"), !is_change, "{index}: {detail}");
         assert_eq!(answer.header("retry-after"), "5");
     }
     assert_eq!(gateway.says(&key), "granted");

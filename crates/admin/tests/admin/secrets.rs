@@ -70,6 +70,21 @@ async fn every_call_has_one_log_line_and_is_counted() {
     assert_eq!(gateway.control.calls.load(Ordering::Relaxed), 2);
 }
 
+#[tokio::test]
+async fn what_machines_ask_all_the_time_is_told_at_debug_unless_it_fails() {
+    let gateway = Gateway::start().await;
+    gateway.get("/metrics").await;
+    gateway.call_as(None, "DELETE", "/metrics", None).await;
+    let log = logged();
+    let levels: std::collections::BTreeSet<_> = log
+        .lines()
+        .filter(|line| line.contains("admin call") && line.contains("path=\"/metrics\""))
+        .map(|line| (line.contains("status=200"), line.contains(" DEBUG "), line.contains(" INFO ")))
+        .collect();
+    assert!(levels.contains(&(true, true, false)) && levels.contains(&(false, false, true)), "{levels:?}");
+    assert!(!levels.contains(&(true, false, true)), "{levels:?}");
+}
+
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
