@@ -61,13 +61,14 @@ pub struct BuildCx<'a> {
     services: &'a Services,
     upstreams: &'a [&'a str],
     warnings: RefCell<Vec<BuildError>>,
+    faults: RefCell<Vec<BuildError>>,
 }
 
 impl<'a> BuildCx<'a> {
     /// For the instance of this name, where these upstreams are declared.
     #[must_use]
     pub fn new(instance: &'a str, services: &'a Services, upstreams: &'a [&'a str]) -> Self {
-        Self { instance, services, upstreams, warnings: RefCell::default() }
+        Self { instance, services, upstreams, warnings: RefCell::default(), faults: RefCell::default() }
     }
 
     /// The name of the `[filters.NAME]` table.
@@ -104,6 +105,12 @@ impl<'a> BuildCx<'a> {
     /// and the start print it as a warning.
     pub fn warn(&self, warning: BuildError) {
         self.warnings.borrow_mut().push(warning);
+    }
+
+    /// Tells of a mistake that keeps the filter from being built, and lets `build` go on to the next: `check` tells all
+    /// of them in one run. What `build` returns then is not used.
+    pub fn fault(&self, fault: BuildError) {
+        self.faults.borrow_mut().push(fault);
     }
 
     /// An error at one of the options, named by its keys.
@@ -208,12 +215,16 @@ fn build<P: Plugin>(value: &decode::Value<'_>, cx: &BuildCx<'_>) -> Built {
         Problem { span, message: error.message, hint: error.hint }
     };
     let warnings = cx.warnings.take().into_iter().map(placed).collect();
-    match built {
-        Some(Ok(filter)) => return Built { filter: Some(Arc::new(filter)), problems, warnings },
-        Some(Err(error)) => problems.push(placed(error)),
-        None => {}
-    }
-    Built { filter: None, problems, warnings }
+    problems.extend(cx.faults.take().into_iter().map(placed));
+    let filter = match built {
+        Some(Ok(filter)) if problems.is_empty() => Some(Arc::new(filter) as _),
+        Some(Err(error)) => {
+            problems.push(placed(error));
+            None
+        }
+        _ => None,
+    };
+    Built { filter, problems, warnings }
 }
 
 inventory::collect!(PluginDef);

@@ -3,10 +3,14 @@
 use std::{fmt::Write as _, io::IsTerminal, path::Path};
 
 use clap::ValueEnum;
-use vllm_gateway_config::{Config, Loaded, Severity, picture};
+use vllm_gateway_admin::TokenDigest;
+use vllm_gateway_config::{AdminOptions, Config, Loaded, Severity, picture};
 use vllm_gateway_sdk::Services;
 
 use super::{ConfigFile, Failure, print, problems, shown};
+
+// What `check` passes, the start takes.
+const _: () = assert!(AdminOptions::SHORTEST_TOKEN == TokenDigest::LEAST);
 
 /// Options of `check`.
 #[derive(clap::Args)]

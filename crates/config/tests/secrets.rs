@@ -104,3 +104,41 @@ endpoints = [{ url = "http://127.0.0.1:8000" }]
     let loaded = Config::from_text("gateway.toml", text, base, &Services::inert(), None);
     assert_eq!(loaded.in_the_way_of(Blocks::Start), []);
 }
+
+#[test]
+fn secrets_that_are_here_and_cannot_be_used_keep_the_gateway_from_a_start_and_are_not_shown() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let text = FILES.replace("tls = { cert = \"cert.pem\", key = \"key.pem\" }\n", "")
+        + "[store]\nkind = \"mongodb\"\nuri = \"file:uri\"\n";
+    let look = |token: &str, uri: &str| {
+        for (name, secret) in [("token", token), ("uri", uri), ("vllm.key", "x")] {
+            let path = folder.path().join(name);
+            fs::write(&path, secret).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let loaded = Config::from_text("gateway.toml", &text, folder.path(), &Services::inert(), None);
+        assert!(loaded.diagnostics.iter().all(|said| said.severity == Severity::Warning));
+        let said: Vec<String> = loaded.in_the_way_of(Blocks::Start).iter().map(ToString::to_string).collect();
+        said
+    };
+    let (token, uri) = ("sixteen-letters!", "mongodb://user:p%40ss@db-1:27017,[::1]:27018/admin?tls=true");
+    assert_eq!(look(token, uri), [""; 0]);
+    assert_eq!(look(token, "mongodb+srv://db.example"), [""; 0]);
+    let said = look("fifteen-letters", uri);
+    assert!(said.len() == 1 && said[0].contains("fewer than 16 characters"), "{said:?}");
+    assert!(!said[0].contains("fifteen"), "{said:?}");
+    for wrong in [
+        "mongodb//x",
+        "http://x",
+        "mongodb://",
+        "mongodb:///admin",
+        "mongodb://user:secret@",
+        "mongodb://a,,b",
+        "mongodb://secret:port",
+        "mongodb://a:0",
+    ] {
+        let said = look(token, wrong);
+        assert!(said.len() == 1 && said[0].contains("not the address of a MongoDB"), "{wrong}: {said:?}");
+        assert!(!said[0].contains("secret"), "{said:?}");
+    }
+}

@@ -34,11 +34,17 @@ impl Plugin for ModelRoute {
     type Options = Options;
 
     fn build(options: Options, cx: &BuildCx<'_>) -> Result<Self, BuildError> {
-        options.check()?;
+        options.check(cx);
         options.tell_of_fallbacks(cx);
         let mut targets = HashMap::with_capacity(options.models.len());
         for (name, entry) in &options.models {
-            let upstream = cx.upstream(&entry.upstream).map_err(|e| e.at(["models", name, "upstream"]))?;
+            let upstream = match cx.upstream(&entry.upstream) {
+                Ok(upstream) => upstream,
+                Err(error) => {
+                    cx.fault(error.at(["models", name, "upstream"]));
+                    continue;
+                }
+            };
             let target = Target { upstream, model: entry.model.as_deref().map(Arc::from) };
             targets.insert(name.as_str().into(), target);
         }

@@ -43,33 +43,26 @@ struct EntryTable {
 }
 
 impl Options {
-    /// The rules that need no upstreams.
-    pub(crate) fn check(&self) -> Result<(), BuildError> {
+    /// The rules that need no upstreams. Every mistake is told, each at its place.
+    pub(crate) fn check(&self, cx: &BuildCx<'_>) {
         if self.models.is_empty() {
             let hint = Some("add one, as in `models = { \"Qwen3-32B\" = \"qwen3-32b\" }`".to_owned());
-            return Err(BuildError {
-                hint,
-                ..BuildError::from("no model is named here, so nothing can be routed")
-            }
-            .at(["models"]));
+            let message = "no model is named here, so nothing can be routed";
+            // That a default is not among them follows from it.
+            return cx.fault(BuildError { hint, ..message.into() }.at(["models"]));
         }
         for (name, entry) in &self.models {
             if name.is_empty() {
-                return Err(BuildError::from(
-                    "a model needs a name: clients that send none get `default_model`",
-                )
-                .at(["models", ""]));
+                let message = "a model needs a name: clients that send none get `default_model`";
+                cx.fault(cx.at(["models", ""], message));
             }
             if entry.model.as_deref() == Some("") {
-                return Err(
-                    BuildError::from("the model to send must have a name").at(["models", name, "model"])
-                );
+                cx.fault(cx.at(["models", name, "model"], "the model to send must have a name"));
             }
-            self.check_fallbacks(name, &entry.fallbacks)?;
+            self.check_fallbacks(name, &entry.fallbacks, cx);
         }
-        match &self.default_model {
-            Some(model) => self.known(model).map_err(|e| e.at(["default_model"])),
-            None => Ok(()),
+        if let Some(Err(error)) = self.default_model.as_deref().map(|model| self.known(model)) {
+            cx.fault(error.at(["default_model"]));
         }
     }
 
@@ -82,18 +75,17 @@ impl Options {
         }
     }
 
-    fn check_fallbacks(&self, name: &str, fallbacks: &[String]) -> Result<(), BuildError> {
+    fn check_fallbacks(&self, name: &str, fallbacks: &[String], cx: &BuildCx<'_>) {
         for (index, fallback) in fallbacks.iter().enumerate() {
             let at = ["models", name, "fallbacks", &index.to_string()];
-            self.known(fallback).map_err(|e| e.at(at))?;
-            if fallback == name {
-                return Err(BuildError::from("a model cannot be its own fallback").at(at));
-            }
-            if fallbacks.iter().take(index).any(|before| before == fallback) {
-                return Err(BuildError::from("this fallback is named twice").at(at));
+            if let Err(error) = self.known(fallback) {
+                cx.fault(error.at(at));
+            } else if fallback == name {
+                cx.fault(cx.at(at, "a model cannot be its own fallback"));
+            } else if fallbacks.iter().take(index).any(|before| before == fallback) {
+                cx.fault(cx.at(at, "this fallback is named twice"));
             }
         }
-        Ok(())
     }
 
     fn known(&self, model: &str) -> Result<(), BuildError> {

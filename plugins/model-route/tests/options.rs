@@ -81,6 +81,28 @@ fn every_wrong_entry_is_told_at_its_place() {
 }
 
 #[test]
+fn every_mistake_between_the_options_is_told_in_one_run() {
+    let found = problems(
+        "default_model = \"nix\"\n[model-route.models]\na = \"bog\"\nb = { upstream = \"smal\", fallbacks = [\"c\", \"b\"] }",
+    );
+    let expected = [
+        "no model named `nix` in `models` (`models` has `a`, `b`)",
+        "no upstream named `bog` (did you mean `big`?)",
+        "no upstream named `smal` (did you mean `small`?)",
+        "no model named `c` in `models` (`models` has `a`, `b`)",
+        "a model cannot be its own fallback",
+    ];
+    for expected in expected {
+        assert_eq!(
+            found.iter().filter(|found| found.ends_with(expected)).count(),
+            1,
+            "{expected}: {found:#?}"
+        );
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
 fn names_must_not_be_empty() {
     assert!(
         problems("models = {}")[0].starts_with("4:10: no model is named here"),

@@ -1,6 +1,7 @@
 //! The text of the file, and where in it a byte stands.
 
 mod unclosed;
+mod words;
 
 use std::{collections::HashSet, ops::Range};
 
@@ -9,6 +10,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 use vllm_gateway_sdk::decode::Value;
+
+use self::words::told;
 
 /// The text of one `gateway.toml`.
 pub(crate) struct Document<'t> {
@@ -82,19 +85,6 @@ impl<'t> Document<'t> {
     }
 }
 
-/// An error of the parser, in its own words.
-fn told(text: &str, error: &toml::de::Error) -> SyntaxError {
-    let span = error.span().unwrap_or(0..0);
-    let message = error.message().trim_end();
-    let key = text.get(span.clone()).filter(|_| message == "duplicate key");
-    let message = key.map_or_else(|| message.to_owned(), |key| format!("{message} `{key}`"));
-    // Word processors and chats make them of plain ones.
-    let curly =
-        text.get(span.start..).and_then(|rest| rest.chars().next()).filter(|c| "“”„‟‘’‚".contains(*c));
-    let hint = curly.map(|quote| format!("write a plain `\"` in the place of `{quote}`"));
-    SyntaxError { span, message, hint }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -124,7 +114,8 @@ mod tests {
         let errors = document.parse().unwrap_err();
         let told = errors.into_iter().map(|error| {
             let (line, column) = document.place(error.span.start);
-            let hint = error.hint.map(|hint| hint.replace("close it with ", " ")).unwrap_or_default();
+            let hint = error.hint.as_deref().and_then(|hint| hint.strip_prefix("close it with "));
+            let hint = hint.map(|closer| format!(" {closer}")).unwrap_or_default();
             let (what, _) = error.message.split_once([':', ',']).unwrap_or((&error.message, ""));
             format!("{line}:{column} {what}{hint}")
         });
@@ -149,15 +140,15 @@ mod tests {
             ("[[a]\nb = 1\n[[a\n", &["1:1 unclosed table header `]]`", "3:1 unclosed table header `]]`"]),
             (
                 "a = [1\nb = \nc = [2\n",
-                &["1:5 unclosed array `]`", "2:5 string values must be quoted", "3:5 unclosed array `]`"],
+                &["1:5 unclosed array `]`", "2:5 `b` has no value", "3:5 unclosed array `]`"],
             ),
             ("a = [\"b\", \"c]\nd = 1\n[e]\n", &["1:11 unclosed string `\"`"]),
             ("a = 'b\nc = 1\n", &["1:5 unclosed string `'`"]),
             ("a = \"b\\\"\r\nc = 1\n", &["1:5 unclosed string `\"`"]),
             ("a = [\"\"\"b\nc = 1\n", &["1:6 unclosed string `\"\"\"`"]),
             ("a = \"\"\"[\n[\"\"\"\nb = [1\nc = 2", &["3:5 unclosed array `]`"]),
-            ("a = why's\nb = 1\n", &["1:5 string values must be quoted"]),
-            ("a = [\n[true],\n[\"x\"],\n'k=v',\n]\nb =\n", &["6:4 string values must be quoted"]),
+            ("a = why's\nb = 1\n", &["1:5 the value of `a` is neither in quotes nor a number"]),
+            ("a = [\n[true],\n[\"x\"],\n'k=v',\n]\nb =\n", &["6:4 `b` has no value"]),
         ];
         for (text, wanted) in cases {
             assert_eq!(told(text), wanted, "{text}");

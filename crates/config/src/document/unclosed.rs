@@ -323,7 +323,7 @@ fn is_header(line: &str) -> bool {
 }
 
 /// Names with dots between them, each plain or in quotes.
-fn is_path(text: &str) -> bool {
+pub(super) fn is_path(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ' | '\t');
     let mut quote = None;
     for c in text.chars() {

@@ -22,6 +22,11 @@ pub struct AdminOptions {
     pub tls: Option<TlsOptions>,
 }
 
+impl AdminOptions {
+    /// The fewest characters of the token.
+    pub const SHORTEST_TOKEN: usize = 16;
+}
+
 impl Default for AdminOptions {
     fn default() -> Self {
         Self {
