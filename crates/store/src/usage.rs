@@ -66,7 +66,8 @@ pub struct UsageRow {
     pub prompt_tokens: u64,
     /// Tokens generated.
     pub completion_tokens: u64,
-    /// The sum of their `totalTokens`.
+    /// Both together: the sum of their `totalTokens`, and of what is known of prompt and completion where a record has
+    /// none.
     pub total_tokens: u64,
 }
 
@@ -141,7 +142,11 @@ impl Counts {
             errors: i64::from(is_error(record.status, record.outcome)),
             prompt: tokens(record.prompt_tokens),
             completion: tokens(record.completion_tokens),
-            total: tokens(record.total_tokens),
+            // A request that ended before its time may be known by one of the two alone, and has that in the sum, too.
+            total: record.total_tokens.map_or(
+                tokens(record.prompt_tokens).saturating_add(tokens(record.completion_tokens)),
+                |total| tokens(Some(total)),
+            ),
         }
     }
 

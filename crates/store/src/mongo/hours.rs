@@ -109,13 +109,16 @@ pub(super) async fn count_records(
         { "$not": [{ "$in": ["$outcome", sound] }] },
     ] };
     let hour = doc! { "$floor": { "$divide": [{ "$toLong": "$time" }, MILLIS_PER_HOUR] } };
+    // As `Counts::of` counts a record.
+    let or_none = |field: &str| doc! { "$ifNull": [field, 0_i64] };
+    let parts = doc! { "$add": [or_none("$promptTokens"), or_none("$completionTokens")] };
     let group = doc! {
         "_id": { "hour": { "$toLong": hour }, "appId": "$appId", "orgName": "$orgName", "model": "$model" },
         "requests": { "$sum": 1_i64 },
         "errors": { "$sum": { "$cond": [failed, 1_i64, 0_i64] } },
         "promptTokens": { "$sum": "$promptTokens" },
         "completionTokens": { "$sum": "$completionTokens" },
-        "totalTokens": { "$sum": "$totalTokens" },
+        "totalTokens": { "$sum": { "$ifNull": ["$totalTokens", parts] } },
     };
     let records = connection.collection(RECORDS).await?;
     tallies(connection, session, records, vec![doc! { "$match": matching }, doc! { "$group": group }]).await

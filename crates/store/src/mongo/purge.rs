@@ -147,6 +147,9 @@ async fn choose(
 fn tally_of(hour: i64, document: &Document) -> Result<Tally, StoreError> {
     use super::documents::{integer, maybe_text, text};
     let tokens = |field: &str| if document.contains_key(field) { integer(document, field) } else { Ok(0) };
+    let (prompt, completion) = (tokens("promptTokens")?, tokens("completionTokens")?);
+    let has_total = !matches!(document.get("totalTokens"), None | Some(Bson::Null));
+    let total = if has_total { tokens("totalTokens")? } else { prompt.saturating_add(completion) };
     let status = u16::try_from(integer(document, "status")?).unwrap_or(u16::MAX);
     let outcome = vllm_gateway_record::Outcome::from_name(&text(document, "outcome")?);
     Ok(Tally {
@@ -159,9 +162,9 @@ fn tally_of(hour: i64, document: &Document) -> Result<Tally, StoreError> {
         counts: Counts {
             requests: 1,
             errors: i64::from(outcome.is_none_or(|outcome| is_error(status, outcome))),
-            prompt: tokens("promptTokens")?,
-            completion: tokens("completionTokens")?,
-            total: tokens("totalTokens")?,
+            prompt,
+            completion,
+            total,
         },
     })
 }

@@ -59,7 +59,8 @@ pub fn expected(records: &[Record], query: &UsageQuery) -> Vec<UsageRow> {
         let (_, sum) = sums.entry((start, app, model)).or_insert((name, [0; 5]));
         let sound = matches!(record.outcome, Outcome::Finished | Outcome::Replied) && record.status < 400;
         let tokens = [record.prompt_tokens, record.completion_tokens, record.total_tokens];
-        let [prompt, completion, total] = tokens.map(Option::unwrap_or_default);
+        let [prompt, completion, _] = tokens.map(Option::unwrap_or_default);
+        let total = record.total_tokens.unwrap_or(prompt + completion);
         for (sum, more) in sum.iter_mut().zip([1, u64::from(!sound), prompt, completion, total]) {
             *sum += more;
         }
