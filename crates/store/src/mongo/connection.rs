@@ -144,7 +144,7 @@ impl Connection {
             }
             _ => StoreError::internal(format!("MongoDB refused an operation ({what})")),
         };
-        sorted.because(self.uri.masked(&error.to_string()))
+        sorted.because(self.uri.masked(&short(&error.kind.to_string())))
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -159,6 +159,21 @@ impl Connection {
             tracing::warn!("MongoDB operations were still under way when the store was closed");
         }
     }
+}
+
+/// The driver's words without what it adds for its own developers: the whole topology, where a server was sought, is
+/// shortened to why each could not be had.
+fn short(said: &str) -> String {
+    let own = |text: &str| text.split(", labels: ").next().unwrap_or(text).to_owned();
+    let Some((reason, topology)) = said.split_once(" Topology: ") else { return own(said) };
+    let mut reasons: Vec<String> = Vec::new();
+    for cause in topology.split("Error: Kind: ").skip(1).map(own) {
+        if !reasons.contains(&cause) {
+            reasons.push(cause);
+        }
+    }
+    let reason = reason.trim_end_matches('.');
+    if reasons.is_empty() { reason.to_owned() } else { format!("{reason}: {}", reasons.join("; ")) }
 }
 
 /// What the gateway relies on goes before what the address says.
@@ -206,4 +221,33 @@ pub(super) fn is_transient(code: i32) -> bool {
 
 pub(super) const fn is_duplicate(code: i32) -> bool {
     code == DUPLICATE_KEY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_driver_says_is_shortened_to_its_reasons() {
+        let said = "Server selection timeout: No available servers. Topology: { Type: ReplicaSetNoPrimary, Set Name: rs0, \
+                    Servers: [ { Address: a:1, Type: Unknown, Error: Kind: I/O error: Connection refused (os error 111), \
+                    labels: {\"RetryableWriteError\"}, source: None }, { Address: b:1, Type: Unknown, Error: Kind: I/O \
+                    error: Connection refused (os error 111), labels: {}, source: None } ] }";
+        assert_eq!(
+            short(said),
+            "Server selection timeout: No available servers: I/O error: Connection refused (os error 111)"
+        );
+        assert_eq!(short("I/O error: broken pipe"), "I/O error: broken pipe");
+        let unknown = "Server selection timeout: None of the servers is there. Topology: { Type: Unknown }";
+        assert_eq!(short(unknown), "Server selection timeout: None of the servers is there");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_away_is_told_in_one_short_line() {
+        let connection = Connection::new("mongodb://127.0.0.1:1/", "gateway").map_err(|_| ()).ok();
+        let asked = async { connection?.command("asking", mongodb::bson::doc! { "ping": 1 }).await.err() };
+        let said = asked.await.map(|error| error.full()).unwrap_or_default();
+        assert!(said.contains("cannot be reached") && said.contains("Connection refused"), "{said}");
+        assert!(!said.contains("labels") && !said.contains('{') && said.len() < 200, "{said}");
+    }
 }

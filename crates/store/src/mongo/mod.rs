@@ -107,12 +107,26 @@ pub fn place(uri: &str, database: &str) -> String {
 /// Tries until it succeeds, or the store is gone.
 async fn make_ready(store: Weak<Inner>) {
     let mut pause = FIRST_PAUSE;
+    // Said once, and again where it is for another reason.
+    let mut told: Option<String> = None;
     while let Some(inner) = store.upgrade() {
-        let Err(error) = inner.ready().await else { return };
+        let Err(error) = inner.ready().await else {
+            if told.is_some() {
+                tracing::info!("the MongoDB indexes are made and checked");
+            }
+            return;
+        };
         if inner.connection.is_closed() {
             return;
         }
-        tracing::warn!(error = error.full(), "the MongoDB indexes cannot be made or checked yet");
+        let reason = error.to_string();
+        if told.as_ref() != Some(&reason) {
+            tracing::warn!(
+                error = error.full(),
+                "the MongoDB indexes cannot be made or checked yet, trying on"
+            );
+            told = Some(reason);
+        }
         drop(inner);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
