@@ -52,6 +52,7 @@ impl Page {
             });
             for (labels, count) in counts {
                 let begin = format!("{family}_bucket{{{labels},le=\"");
+                assert!(self.numbers.contains_key(&format!("{begin}+Inf\"}}")), "{family} {labels}");
                 let mut buckets: Vec<(f64, f64)> = self
                     .numbers
                     .iter()

@@ -128,13 +128,14 @@ impl Instrument for Histogram {
     /// The count is the sum of the buckets as they were read, so the two never contradict each other.
     fn read(&self) -> proto::Metric {
         let mut seen = 0;
-        let mut buckets = Vec::with_capacity(self.buckets.len());
+        let mut buckets = Vec::with_capacity(self.bounds.len());
         for (index, bucket) in self.buckets.iter().enumerate() {
             seen += bucket.load(Relaxed);
-            let bound = self.bounds.get(index).map(|bound| Duration::from_micros(*bound).as_secs_f64());
+            // The last has no bound: the text encoder writes it by itself, as `+Inf` with the count of all.
+            let Some(bound) = self.bounds.get(index) else { continue };
             let mut read = proto::Bucket::default();
             read.set_cumulative_count(seen);
-            read.set_upper_bound(bound.unwrap_or(f64::INFINITY));
+            read.set_upper_bound(Duration::from_micros(*bound).as_secs_f64());
             buckets.push(read);
         }
         let mut histogram = proto::Histogram::default();
@@ -161,7 +162,7 @@ mod tests {
         let read = read.get_histogram();
         let buckets: Vec<_> =
             read.get_bucket().iter().map(|b| (b.upper_bound(), b.cumulative_count())).collect();
-        assert_eq!(buckets, [(0.001, 2), (0.005, 4), (f64::INFINITY, 6)]);
+        assert_eq!(buckets, [(0.001, 2), (0.005, 4)]);
         assert_eq!(read.get_sample_count(), 6);
         assert!((read.get_sample_sum() - 9.012_003).abs() < 1e-9);
     }

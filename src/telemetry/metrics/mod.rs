@@ -6,13 +6,13 @@
 mod instruments;
 mod measure;
 mod page;
+mod process;
 mod series;
 mod table;
 mod tally;
 
 use std::sync::{Arc, LazyLock};
 
-use prometheus::{core::Collector, process_collector::ProcessCollector};
 use vllm_gateway_sdk::{Meter, Outcome};
 
 use crate::upstream::{Endpoint, Upstream};
@@ -62,8 +62,6 @@ pub(crate) struct Snapshot<'a> {
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::default);
-/// Processor time, memory and descriptors, from the operating system.
-static PROCESS: LazyLock<ProcessCollector> = LazyLock::new(ProcessCollector::for_self);
 
 /// The metrics of this process.
 pub(crate) fn metrics() -> &'static Metrics {
@@ -122,7 +120,7 @@ impl Metrics {
         self.put_models(&mut page);
         self.put_upstreams(&mut page, &snapshot.upstreams);
         self.put_gateway(&mut page, snapshot);
-        page.extend(PROCESS.collect());
+        page.extend(process::families());
         page.text()
     }
 
@@ -274,6 +272,18 @@ mod tests {
         assert_eq!(count("model-999").as_deref(), Some("1"));
         assert_eq!(count("model-1000"), None);
         assert_eq!(count(OTHER).as_deref(), Some("9000"));
+    }
+
+    #[test]
+    fn the_bucket_of_all_is_written_as_prometheus_reads_it() {
+        let all = Metrics::default();
+        all.series("default", "one").duration.observe(std::time::Duration::from_hours(9));
+        let page = all.render(&nothing());
+        let bucket = |bound: &str| {
+            let begin = "vllm_gateway_request_duration_seconds_bucket{pipeline=\"default\",model=\"one\"";
+            page.contains(&format!("{begin},le=\"{bound}\"}} 1\n"))
+        };
+        assert!(bucket("+Inf") && !bucket("inf"), "{page}");
     }
 
     #[test]
