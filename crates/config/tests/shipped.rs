@@ -120,6 +120,16 @@ fn the_documentation_of_the_plugins_is_the_generated_one() {
 }
 
 #[test]
+fn the_documentation_of_the_routes_is_the_generated_one() {
+    let path = "../../docs/routes.md";
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(path, reference::routes()).unwrap();
+    }
+    let written = fs::read_to_string(path).unwrap();
+    assert!(written == reference::routes(), "docs/routes.md is out of date: run with UPDATE_GOLDEN=1");
+}
+
+#[test]
 fn fallbacks_of_a_model_are_said_to_be_unused_where_they_stand() {
     let text = "[pipelines.default]
 filters = [\"access-log\", \"auth\", \"model-route\"]

@@ -2,10 +2,12 @@
 
 mod example;
 mod markdown;
+mod routes;
 mod rows;
 mod text;
 
 pub use markdown::{configuration, plugins};
+pub use routes::routes;
 pub use text::{explain, list};
 
 use schemars::{JsonSchema, generate::SchemaSettings};
