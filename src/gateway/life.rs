@@ -11,7 +11,7 @@ use vllm_gateway_journal::RecordWriter;
 use vllm_gateway_sdk::Ending;
 use vllm_gateway_store::{SqliteLock, Store};
 
-use super::{Current, Drain, Reloader};
+use super::{Current, Drain, Reloader, lights};
 use crate::server::Serving;
 
 /// How long records may take to reach the store at the end, and what else the store is to be told.
@@ -52,6 +52,8 @@ impl Gateway {
         let reloader = Arc::clone(&parts.reloader);
         tasks.spawn(async move { reloader.watch().await });
         tasks.spawn(tidy(Arc::clone(&parts.current)));
+        let (current, directory) = (Arc::clone(&parts.current), Arc::clone(&parts.directory));
+        tasks.spawn(lights::watch(current, directory, Arc::clone(&parts.writer)));
         tracing::info!(%data, %admin, "serving");
         Self { parts, data, admin, tasks }
     }

@@ -4,6 +4,7 @@ mod current;
 mod drain;
 mod keys;
 mod life;
+mod lights;
 mod limits;
 mod reload;
 mod runtime;

@@ -417,6 +417,7 @@ async fn keys_end_with_the_limit_also_across_a_restart() {
     assert!(away.elapsed() < limit + Duration::from_secs(1), "{:?}", away.elapsed());
     assert_eq!(restarted.ready().await, 503);
     assert_eq!(restarted.answer(UNKNOWN).await, is(503, "store_unavailable"));
+    until("the log says so", || async { restarted.said.lock().unwrap().contains("or too long ago") }).await;
     // Not even with a longer limit: what has had its time is gone.
     until("the copy is removed", || async { !restarted.copy().exists() }).await;
     restarted.kill();
@@ -452,6 +453,8 @@ async fn a_first_start_without_the_store_serves_red_and_turns_green_with_it() {
     let gateway = place.start("one").await;
     assert_eq!(gateway.ready().await, 503);
     assert_eq!(gateway.answer(UNKNOWN).await, is(503, "store_unavailable"));
+    let told = |what: &str| gateway.said.lock().unwrap().matches(what).count();
+    until("the log says so", || async { told("not ready: the apps were never read") == 1 }).await;
     let _place = tokio::task::spawn_blocking(move || {
         place.mongo.restart();
         place
@@ -462,6 +465,9 @@ async fn a_first_start_without_the_store_serves_red_and_turns_green_with_it() {
     let (id, key) = gateway.app(json!({"orgName": "acme"})).await;
     assert_eq!(gateway.answer(&key).await, ok());
     gateway.copied(&[&id]).await;
+    until("the log says that it is over", || async { told("ready: keys are known again") == 1 }).await;
+    assert_eq!(told("not ready: "), 1);
+    assert_eq!(told("the MongoDB indexes cannot be made"), 1, "{}", gateway.said.lock().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

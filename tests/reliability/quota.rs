@@ -48,6 +48,8 @@ async fn a_full_journal_refuses_loses_nothing_and_recovers_by_itself() {
     assert_eq!(by_status, HashMap::from([((401, false), 4_095), ((503, true), 1_905)]));
     assert_eq!(gateway.ready().await, (503, "log_unavailable".into()));
     assert_eq!(gateway.counts().await.pending, 4_096);
+    let told = |what: &str| gateway.said().matches(what).count();
+    until("the log says so", || async { told("not ready: the journal") == 1 }).await;
     drop(held);
     gateway.becomes_ready(200).await;
     until("there is room", || async { gateway.counts().await.pending < 100 }).await;
@@ -58,6 +60,9 @@ async fn a_full_journal_refuses_loses_nothing_and_recovers_by_itself() {
     assert!(heard.whole && heard.tokens > 1_400, "{heard:?}");
     asked.push(Asked { status: Some(200), tokens: heard.tokens, ..Asked::new("stream".into(), End::Whole) });
     gateway.settled().await;
+    until("the log says that it is over", || async { told("ready: the journal takes records again") == 1 })
+        .await;
+    assert_eq!(told("not ready: the journal"), 1, "not once for each request");
     let tally = reconcile(&asked, &site.vllm.ledger(), &gateway.records(from).await, false);
     assert_eq!(tally.records, 4_095 + 1_000 + 1);
 }
