@@ -340,3 +340,69 @@ fn sighup_reloads_and_sigterm_ends_in_order() {
     wait_for("\"done\"");
     assert_eq!(gateway.wait().unwrap().code(), Some(0));
 }
+
+/// A gateway that listens anywhere, with what else stands in its file.
+fn file_with(rest: &str) -> tempfile::TempDir {
+    let folder = tempfile::TempDir::new().unwrap();
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[pipelines.default]\nfilters = [\"access-log\", \"auth\", \"model-route\"]\n\
+         [filters.access-log]\n[filters.auth]\n[filters.model-route]\nmodels = {{ \"m\" = \"main\" }}\n\
+         [upstreams.main]\nendpoints = [{{ url = \"http://127.0.0.1:9\" }}]\n{rest}"
+    );
+    std::fs::write(folder.path().join("gateway.toml"), text).unwrap();
+    folder
+}
+
+#[test]
+fn a_secret_that_a_start_would_refuse_is_told_by_check() {
+    let folder = file_with("[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"file:token\"\n");
+    std::fs::write(folder.path().join("token"), "fifteen-letters").unwrap();
+    let checked = out(&run(folder.path(), &["check"]));
+    assert!(checked.contains("warning: admin: `token`: the admin token has fewer than 16"), "{checked}");
+    let started = run(folder.path(), &["run"]);
+    assert_eq!(started.status.code(), Some(2), "{}", err(&started));
+    assert!(err(&started).contains("error: admin: `token`: the admin token has fewer than 16"));
+}
+
+#[test]
+fn what_a_cause_repeats_is_said_once() {
+    let folder = file_with("[admin]\nlisten = \"127.0.0.1:0\"\n[store]\npath = \"data/gateway.db\"\n");
+    // A file is in the place of the folder.
+    std::fs::write(folder.path().join("data"), "").unwrap();
+    let said = err(&run(folder.path(), &["run"]));
+    assert_eq!(said.matches("(os error").count(), 1, "{said}");
+}
+
+#[test]
+fn a_warning_of_the_file_is_logged_once_at_the_start_and_once_by_each_reload() {
+    let folder = file_with(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n[upstreams.idle]\nendpoints = [{ url = \"http://127.0.0.1:8\" }]\n",
+    );
+    let mut gateway = Command::new(env!("CARGO_BIN_EXE_vllm-gateway"))
+        .args(["run", "--log-format", "json"])
+        .current_dir(folder.path())
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(gateway.stderr.take().unwrap());
+    let mut warnings_until = |word: &str| {
+        let (mut line, mut warnings) = (String::new(), 0);
+        while !line.contains(word) {
+            line.clear();
+            assert!(said.read_line(&mut line).unwrap() > 0, "it ended before it said `{word}`");
+            warnings += line.matches("upstream `idle` is not used").count();
+        }
+        warnings
+    };
+    let id = gateway.id().to_string();
+    let tell = |signal: &str| assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    assert_eq!(warnings_until("\"serving\""), 1);
+    tell("-HUP");
+    assert_eq!(warnings_until("configuration reloaded"), 1);
+    tell("-TERM");
+    assert_eq!(warnings_until("\"done\""), 0);
+    assert_eq!(gateway.wait().unwrap().code(), Some(0));
+}

@@ -115,10 +115,23 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage) => ExitCode::from(2),
         Err(Failure::Running(error)) => {
-            complain(&format!("error: {error:#}"));
+            complain(&format!("error: {}", on_one_line(&error)));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes, without what one says in the words of the other.
+fn on_one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 impl ConfigFile {

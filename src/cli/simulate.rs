@@ -17,7 +17,7 @@ pub(super) struct Args {
     /// A model that it serves; may be given several times. The first is the name in its answers.
     #[arg(long = "model", value_name = "NAME", default_value = "Qwen3-32B")]
     models: Vec<String>,
-    /// Tokens of an answer, where the request does not say how many.
+    /// The most tokens of an answer; a request may ask for fewer.
     #[arg(long, value_name = "N", default_value_t = 64)]
     tokens: usize,
     /// Time to the first token.

@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 use vllm_gateway_config::{Blocks, Config, Diagnostic, Loaded};
 use vllm_gateway_sdk::Services;
 
-use super::{Current, Runtime};
+use super::{Current, Runtime, certificates::Certificates};
 use crate::telemetry::metrics::metrics;
 
 /// How often the file is looked at.
@@ -19,6 +19,8 @@ pub(crate) struct Reloader {
     services: Services,
     /// One reload at a time; holds the text of the last one, good or bad.
     seen: Mutex<String>,
+    /// What is served since the start.
+    certificates: Certificates,
 }
 
 /// What a reload did.
@@ -26,11 +28,14 @@ pub(crate) struct Reloader {
 pub(crate) struct Done {
     pub(crate) changed: Vec<String>,
     pub(crate) needs_restart: Vec<String>,
+    /// What the file can be used with all the same; among it what a restart would not start with.
+    pub(crate) warnings: Vec<Diagnostic>,
 }
 
 impl Reloader {
     pub(crate) fn new(path: PathBuf, text: String, current: Arc<Current>, services: Services) -> Self {
-        Self { path, current, services, seen: Mutex::new(text) }
+        let certificates = Certificates::of(&current.load().config);
+        Self { path, current, services, seen: Mutex::new(text), certificates }
     }
 
     /// Reads the file and puts it in force, or says everything that is wrong with it and changes nothing.
@@ -57,6 +62,7 @@ impl Reloader {
         match &result {
             Ok(done) => {
                 metrics().reloaded(true);
+                done.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 let (changed, needs_restart) = (listed(&done.changed), listed(&done.needs_restart));
                 tracing::info!(changed, needs_restart, "configuration reloaded");
             }
@@ -75,17 +81,26 @@ impl Reloader {
         let old = self.current.load();
         let loaded = Config::load(&self.path, &self.services, Some(&old.config));
         let in_the_way = loaded.in_the_way_of(Blocks::Reload);
-        let Loaded { config: Some(config), .. } = loaded else { return Err(in_the_way) };
+        let Loaded { config: Some(config), diagnostics: warnings } = loaded else { return Err(in_the_way) };
         if !in_the_way.is_empty() {
             return Err(in_the_way);
         }
         let change = config.diff(&old.config);
+        let mut needs_restart = change.needs_restart;
+        for table in self.certificates.renewed() {
+            tracing::warn!(
+                "{table}: the certificate or its key was renewed: it is served from the next start on"
+            );
+            if !needs_restart.iter().any(|name| name == table) {
+                needs_restart.push(table.to_owned());
+            }
+        }
         let runtime = Runtime::build(config, Some(&old)).map_err(|(upstream, error)| {
             vec![Diagnostic::of_file(&self.path, format!("upstream `{upstream}`: {error}"))]
         })?;
         runtime.start(&self.services);
         self.current.swap(runtime);
-        Ok(Done { changed: change.changed, needs_restart: change.needs_restart })
+        Ok(Done { changed: change.changed, needs_restart, warnings })
     }
 
     /// Reloads whenever the file's content has changed and then stayed the same for one look. Ends with its task.
@@ -124,6 +139,51 @@ models = { "one" = "main" }
 [upstreams.main]
 endpoints = [{ url = "http://127.0.0.1:9" }]
 "#;
+
+    /// A reloader in a folder of its own, with the file as `TEXT` and these lines before it.
+    fn reloader(before: &str) -> (tempfile::TempDir, PathBuf, Arc<Reloader>) {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("gateway.toml");
+        for file in ["cert.pem", "key.pem"] {
+            std::fs::copy(format!("tests/tls/{file}"), folder.path().join(file)).unwrap();
+        }
+        let text = format!("{before}{TEXT}");
+        std::fs::write(&path, &text).unwrap();
+        let config = Config::load(&path, &Services::inert(), None).config.unwrap();
+        let runtime = Runtime::build(config, None).map_err(|(_, error)| error).unwrap();
+        let current = Arc::new(Current::new(runtime));
+        (folder, path.clone(), Arc::new(Reloader::new(path, text, current, Services::inert())))
+    }
+
+    #[tokio::test]
+    async fn a_reload_tells_of_warnings_and_of_what_a_restart_would_not_start_with() {
+        let (_folder, path, reloader) = reloader("");
+        let before = reloader.reload().await.unwrap();
+        assert!(before.warnings.iter().all(|told| !told.message.contains("idle")), "{:?}", before.warnings);
+        let idle = "[upstreams.idle]\nendpoints = [{ url = \"http://127.0.0.1:8\" }]\n";
+        let tls = "[server]\ntls = { cert = \"none.pem\", key = \"none.key\" }\n";
+        std::fs::write(&path, format!("{tls}{TEXT}{idle}")).unwrap();
+        let done = reloader.reload().await.unwrap();
+        let told: Vec<String> = done.warnings.iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|told| told.contains("upstream `idle` is not used")), "{told:?}");
+        let no_start =
+            |told: &&String| told.contains("none.pem") && told.contains("does not start without it");
+        assert_eq!(told.iter().filter(no_start).count(), 1, "{told:?}");
+        assert_eq!(done.needs_restart, ["server.tls"]);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_was_renewed_is_told_to_need_a_restart() {
+        let tls = "[server]\ntls = { cert = \"cert.pem\", key = \"key.pem\" }\n";
+        let (folder, _, reloader) = reloader(tls);
+        assert_eq!(reloader.reload().await.unwrap().needs_restart, [""; 0]);
+        let cert = folder.path().join("cert.pem");
+        let renewed = std::fs::read_to_string(&cert).unwrap() + "\n";
+        std::fs::write(&cert, renewed).unwrap();
+        assert_eq!(reloader.reload().await.unwrap().needs_restart, ["server.tls"]);
+        assert_eq!(reloader.reload().await.unwrap().needs_restart, ["server.tls"], "until there is one");
+    }
 
     #[tokio::test]
     async fn a_reload_whose_caller_has_left_is_done_all_the_same() {

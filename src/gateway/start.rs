@@ -39,7 +39,7 @@ impl Gateway {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let text = fs::read_to_string(path).unwrap_or_default();
         // The store is named in the file, and filters are lent what stands on the store: so first without them.
-        let offline = load(path, &Services::inert())?;
+        let (offline, _) = load(path, &Services::inert())?;
         let lock = lock_store(&offline.store, &offline.base)?;
         let token = admin_token(&offline.admin.token, &offline.base)?;
         let directory = Arc::new(keys::open_directory(&offline, &data_folder(&offline)).await?);
@@ -48,7 +48,8 @@ impl Gateway {
         let writer =
             RecordWriter::start(Arc::clone(&store) as _, writer_options(&offline)).context("[journal]")?;
         let services = Services { apps: Arc::clone(&directory) as _, records: Arc::clone(&writer) as _ };
-        let config = load(path, &services)?;
+        let (config, warnings) = load(path, &services)?;
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
         let data = open(config.server.listen.get())?;
         let admin = open(config.admin.listen.get())?;
@@ -90,17 +91,13 @@ impl Gateway {
     }
 }
 
-fn load(path: &Path, services: &Services) -> Result<Config, StartError> {
+/// The configuration, and what may be wrong with it all the same.
+fn load(path: &Path, services: &Services) -> Result<(Config, Vec<Diagnostic>), StartError> {
     let loaded = Config::load(path, services, None);
     let in_the_way = loaded.in_the_way_of(Blocks::Start);
     let Loaded { config, diagnostics } = loaded;
     match config {
-        Some(config) if in_the_way.is_empty() => {
-            for problem in diagnostics {
-                tracing::warn!("{problem}");
-            }
-            Ok(config)
-        }
+        Some(config) if in_the_way.is_empty() => Ok((config, diagnostics)),
         _ => Err(StartError::Invalid(in_the_way)),
     }
 }
