@@ -19,13 +19,16 @@ async fn refusal(stage: &Stage, body: impl Into<reqwest::Body>) -> (u16, Value, 
 async fn bodies_that_are_not_what_they_should_be_get_400_and_reach_nobody() {
     let stage = stage().await;
     let deep = format!("{{\"model\":\"{MODEL}\",\"x\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
-    let cases: [(&str, String); 9] = [
+    // Python takes it for true, and would stream what nobody here counts.
+    let endless = format!("{{\"model\":\"{MODEL}\",\"messages\":[],\"stream\":1.{}}}", "0".repeat(5_000));
+    let cases: [(&str, String); 10] = [
         ("malformed", "{\"model\": \"Qwen3-32B\", \"messages\": [".into()),
         ("empty", String::new()),
         ("a list", "[]".into()),
         ("null", "null".into()),
         ("two models", format!("{{\"model\":\"{MODEL}\",\"messages\":[],\"mod\\u0065l\":\"{MODEL}\"}}")),
         ("deep", deep),
+        ("endless", endless),
         ("no model", "{\"messages\":[]}".into()),
         ("null model", "{\"model\":null,\"messages\":[]}".into()),
         ("model not a string", "{\"model\":5,\"messages\":[]}".into()),
@@ -39,7 +42,7 @@ async fn bodies_that_are_not_what_they_should_be_get_400_and_reach_nobody() {
     }
     assert_eq!(refusal(&stage, vec![b'{', 0xff, b'}']).await.0, 400);
     assert_eq!(stage.vllm.requests().len(), 0);
-    assert_eq!(stage.records("outcome=replied&status=400", 10).await.len(), 10);
+    assert_eq!(stage.records("outcome=replied&status=400", 11).await.len(), 11);
 }
 
 #[tokio::test]

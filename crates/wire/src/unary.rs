@@ -137,6 +137,12 @@ impl BodyReader {
             at += 1;
             match self.state {
                 State::Text(OTHER) => at = self.skip_text(chunk, from),
+                // Most often all of it is there.
+                State::Text(0) if byte != b'"' => at = self.read_text(chunk, from),
+                // A number, or a word: nothing in it matters.
+                State::Between if is_plain(byte) => {
+                    at += chunk[at..].iter().take_while(|byte| is_plain(**byte)).count();
+                }
                 State::Text(matched) => {
                     self.state = match byte {
                         b'"' if matched == 5 => State::Word,
@@ -160,6 +166,27 @@ impl BodyReader {
         if self.taking {
             self.keep(&chunk[begin..]);
         }
+    }
+
+    /// The same from the beginning of a string on, which may be the key.
+    fn read_text(&mut self, chunk: &[u8], from: usize) -> usize {
+        if chunk[from..].starts_with(b"usage\"") {
+            self.state = State::Word;
+            return from + b"usage\"".len();
+        }
+        // It may be cut in two within the key.
+        if chunk.len() - from < b"usage\"".len() {
+            let equal = chunk[from..].iter().zip(b"usage").take_while(|(byte, key)| byte == key).count();
+            if from + equal == chunk.len() {
+                #[expect(clippy::cast_possible_truncation, reason = "at most five")]
+                {
+                    self.state = State::Text(equal as u8);
+                }
+                return chunk.len();
+            }
+        }
+        self.state = State::Text(OTHER);
+        self.skip_text(chunk, from)
     }
 
     /// Goes to the end of a string, or to its next backslash.
@@ -200,6 +227,11 @@ impl BodyReader {
         let room = (MAX_OBJECT + 1).saturating_sub(self.object.len());
         self.object.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
+}
+
+/// Whether the byte, outside of strings, begins and ends nothing, and leaves things as they are behind a value.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'.' | b'-' | b'+' | b':')
 }
 
 /// The end of the first `"usage"` from this place on whose first quote is not an escaped one, given the byte before

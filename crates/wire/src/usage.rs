@@ -23,6 +23,14 @@ pub struct Usage {
 impl Usage {
     /// Reads a raw usage object. `None` if it is not one or holds no token figure (speech counts seconds).
     pub fn read(raw: &[u8]) -> Option<Self> {
+        if let Some(usage) = plain::read(raw) {
+            return Some(usage);
+        }
+        Self::read_any(raw)
+    }
+
+    /// The same, however it is written.
+    fn read_any(raw: &[u8]) -> Option<Self> {
         let [
             prompt,
             input,
@@ -160,6 +168,49 @@ impl Visitor<'_> for Place<'_> {
     }
 }
 
+/// What vLLM writes for chat and completions, read in one glance: no white space, whole numbers, no details.
+mod plain {
+    use super::Usage;
+
+    /// The usage, if it is written like this; else nothing is said.
+    pub(super) fn read(raw: &[u8]) -> Option<Usage> {
+        let mut rest = raw.strip_prefix(b"{")?;
+        let mut usage = Usage::default();
+        loop {
+            rest = member(rest, &mut usage)?;
+            rest = match rest {
+                [b',', rest @ ..] => rest,
+                b"}" => return (usage != Usage::default()).then(|| usage.with_total()),
+                _ => return None,
+            };
+        }
+    }
+
+    fn member<'a>(raw: &'a [u8], usage: &mut Usage) -> Option<&'a [u8]> {
+        for (key, figure) in [
+            (&b"\"prompt_tokens\":"[..], &mut usage.prompt),
+            (b"\"total_tokens\":", &mut usage.total),
+            (b"\"completion_tokens\":", &mut usage.completion),
+        ] {
+            if let Some(rest) = raw.strip_prefix(key) {
+                let (number, rest) = number(rest)?;
+                *figure = Some(number);
+                return Some(rest);
+            }
+        }
+        let nothing = [&b"\"prompt_tokens_details\":null"[..], b"\"completion_tokens_details\":null"];
+        nothing.into_iter().find_map(|nothing| raw.strip_prefix(nothing))
+    }
+
+    /// A number without sign and leading zero, too short to overflow.
+    fn number(raw: &[u8]) -> Option<(u64, &[u8])> {
+        let length = raw.iter().take(16).take_while(|byte| byte.is_ascii_digit()).count();
+        let (digits, rest) = raw.split_at_checked(length)?;
+        let number = digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+        (matches!(digits, [b'0'] | [b'1'..=b'9', ..]) && length < 16).then_some((number, rest))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -168,6 +219,30 @@ mod tests {
 
     fn usage(raw: &str) -> Usage {
         Usage::read(raw.as_bytes()).unwrap()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_in_one_glance_is_read_the_same_at_leisure(
+            members in proptest::collection::vec(
+                (
+                    proptest::sample::select(vec![
+                        "prompt_tokens", "total_tokens", "completion_tokens", "prompt_tokens_details",
+                        "completion_tokens_details", "other",
+                    ]),
+                    proptest::sample::select(vec![
+                        "0", "7", "25", "007", "-1", "1.0", "1e2", "null", "{}", "99999999999999999999",
+                        "999999999999999", "\"3\"", "{\"cached_tokens\":4}",
+                    ]),
+                ),
+                0..5,
+            ),
+            space in proptest::sample::select(vec!["", " "]),
+        ) {
+            let members: Vec<_> = members.iter().map(|(key, value)| format!("\"{key}\":{space}{value}")).collect();
+            let raw = format!("{{{}}}", members.join(","));
+            proptest::prop_assert_eq!(Usage::read(raw.as_bytes()), Usage::read_any(raw.as_bytes()), "{}", raw);
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub fn peek(data: &[u8]) {
                 PeekError::TooDeep { .. }
                     | PeekError::DuplicateModel { .. }
                     | PeekError::ModelTooLong
+                    | PeekError::TooLong { .. }
                     | PeekError::ModelNotText
             );
             assert!(is_ours, "it was not taken for JSON ({error}): {}", shown(body));

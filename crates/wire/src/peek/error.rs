@@ -42,6 +42,11 @@ pub enum PeekError {
     },
     /// The model's name is longer than [`MAX_SCALAR`](super::MAX_SCALAR).
     ModelTooLong,
+    /// The value of this member is longer than [`MAX_SCALAR`](super::MAX_SCALAR): what vLLM would make of it is not known.
+    TooLong {
+        /// The member's name.
+        name: &'static str,
+    },
     /// The model's name holds half of a surrogate pair and so is not text.
     ModelNotText,
 }
@@ -64,6 +69,9 @@ impl fmt::Display for PeekError {
             Self::DuplicateModel { at } => write!(f, "duplicate key \"model\" at byte {at}"),
             Self::ModelTooLong => {
                 write!(f, "the value of \"model\" is longer than {} bytes", super::MAX_SCALAR)
+            }
+            Self::TooLong { name } => {
+                write!(f, "the value of \"{name}\" is longer than {} bytes", super::MAX_SCALAR)
             }
             Self::ModelNotText => f.write_str("the value of \"model\" holds an unpaired surrogate escape"),
         }

@@ -167,7 +167,7 @@ impl Notes {
                 self.listed += usize::from(self.first == b'[' && list.counts(first));
             }
             Key::StreamOptions if self.first == b'{' && self.option != OptionKey::Other => {
-                self.option_start = at;
+                (self.option_start, self.inner_first) = (at, first);
                 return !matches!(first, b'{' | b'[');
             }
             _ => {}
@@ -185,10 +185,7 @@ impl Notes {
     pub(super) fn end(&mut self, depth: u8, raw: Option<&[u8]>, end: usize) -> Result<(), PeekError> {
         match depth {
             1 => self.end_member(raw, end),
-            2 if self.key == Key::StreamOptions && self.first == b'{' => {
-                self.end_option(raw, end);
-                Ok(())
-            }
+            2 if self.key == Key::StreamOptions && self.first == b'{' => self.end_option(raw, end),
             _ => Ok(()),
         }
     }
@@ -204,9 +201,9 @@ impl Notes {
                 };
                 self.model = Some(Field { value, range });
             }
-            Key::Stream => self.stream = Lax::of_json(raw.unwrap_or_default()).is_true(),
+            Key::Stream => self.stream = Lax::of_json(scalar("stream", self.first, raw)?).is_true(),
             Key::Amount(amount) => {
-                let raw = raw.unwrap_or_default();
+                let raw = scalar(amount.name(), self.first, raw)?;
                 if amount == Amount::N {
                     self.n = lax::count(raw);
                 }
@@ -231,15 +228,19 @@ impl Notes {
         Ok(())
     }
 
-    fn end_option(&mut self, raw: Option<&[u8]>, end: usize) {
-        let flag = Flag { value: Lax::of_json(raw.unwrap_or_default()), range: self.option_start..end };
-        let StreamOptions::Object(options) = &mut self.stream_options else { return };
-        match self.option {
-            OptionKey::IncludeUsage => options.include_usage = Some(flag),
-            OptionKey::ContinuousUsageStats => options.continuous_usage_stats = Some(flag),
-            OptionKey::Other => {}
-        }
+    fn end_option(&mut self, raw: Option<&[u8]>, end: usize) -> Result<(), PeekError> {
+        let StreamOptions::Object(options) = &mut self.stream_options else { return Ok(()) };
+        let (name, option) = match self.option {
+            OptionKey::IncludeUsage => ("include_usage", &mut options.include_usage),
+            OptionKey::ContinuousUsageStats => {
+                ("continuous_usage_stats", &mut options.continuous_usage_stats)
+            }
+            OptionKey::Other => return Ok(()),
+        };
+        let value = Lax::of_json(scalar(name, self.inner_first, raw)?);
+        *option = Some(Flag { value, range: self.option_start..end });
         self.option = OptionKey::Other;
+        Ok(())
     }
 
     pub(super) fn finish(self, close: usize, body_len: usize) -> Peeked {
@@ -256,6 +257,16 @@ impl Notes {
             close,
             has_members: self.has_members,
         }
+    }
+}
+
+/// The raw bytes of a value that was kept unless it is an array or an object, which are empty here. Of one that is too
+/// long, nobody knows here what vLLM would read in it.
+fn scalar<'r>(name: &'static str, first: u8, raw: Option<&'r [u8]>) -> Result<&'r [u8], PeekError> {
+    match raw {
+        Some(raw) => Ok(raw),
+        None if matches!(first, b'{' | b'[') => Ok(&[]),
+        None => Err(PeekError::TooLong { name }),
     }
 }
 

@@ -267,8 +267,28 @@ fn the_members_that_tell_routes_apart_are_noted() {
 #[test]
 fn a_key_of_any_length_is_passed_over() {
     let long = "k".repeat(3 * MAX_SCALAR);
-    let peeked = peek(format!("{{\"{long}\":1,\"model\":\"a\",\"stream\":\"{long}\"}}")).unwrap();
-    assert_eq!((peeked.model_name(), peeked.stream), (Some("a"), false));
+    let peeked = peek(format!("{{\"{long}\":1,\"model\":\"a\",\"stream\":true}}")).unwrap();
+    assert_eq!((peeked.model_name(), peeked.stream), (Some("a"), true));
+}
+
+/// Python reads `1.000…` as true, however many zeros there are.
+#[test]
+fn a_value_that_is_too_long_to_be_read_is_refused_where_it_matters() {
+    let zeros = |count: usize| format!("1.{}", "0".repeat(count));
+    let stream = |value: &str| peek(format!("{{\"stream\":{value}}}")).map(|peeked| peeked.stream);
+    assert_eq!(stream(&zeros(MAX_SCALAR - 2)), Ok(true));
+    let too_long = zeros(MAX_SCALAR - 1);
+    assert_eq!(stream(&too_long), Err(PeekError::TooLong { name: "stream" }));
+    for name in ["n", "max_tokens"] {
+        assert_eq!(peek(format!("{{\"{name}\":{too_long}}}")).unwrap_err(), PeekError::TooLong { name },);
+    }
+    for name in ["include_usage", "continuous_usage_stats"] {
+        let body = format!("{{\"stream_options\":{{\"a\":1,\"{name}\":{too_long}}}}}");
+        assert_eq!(peek(body).unwrap_err(), PeekError::TooLong { name });
+    }
+    let elsewhere = peek(format!("{{\"temperature\":{too_long},\"stream_options\":{{\"x\":{too_long}}}}}"));
+    assert!(elsewhere.is_ok());
+    assert_eq!(stream("[[]]"), Ok(false), "vLLM refuses it");
 }
 
 #[test]
@@ -305,8 +325,6 @@ fn amounts_are_read_as_loosely_as_vllm_reads_them_and_never_as_too_little() {
     ] {
         assert_eq!(most(value), Some(asked), "{value}");
     }
-    let endless = format!("1.{}", "0".repeat(2 * MAX_SCALAR));
-    assert_eq!(most(&endless), Some(u64::MAX), "what is too long to be kept");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod event;
 mod framing;
 mod hide;
 mod json;
+mod last_words;
 mod read;
 mod tally;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use crate::usage::Usage;
 use event::{Event, is_filler};
 use framing::Framing;
 use hide::Waiting;
+use last_words::LastWords;
 use tally::{Choices, Last};
 
 /// The longest event that is read, and held back until it is complete. What is longer passes as it comes.
@@ -105,6 +107,8 @@ pub struct StreamReader {
     carry: Vec<u8>,
     /// Set while an event goes by that is too long to be held.
     oversized: bool,
+    /// The end of it, as far as it is there, where it is the one that says what a response cost.
+    last_words: Option<LastWords>,
     /// What goes to the client next, where something is hidden.
     out: BytesMut,
     /// Events that wait for the fingerprint.
@@ -133,6 +137,7 @@ impl StreamReader {
             framing: Framing::new(),
             carry: Vec::new(),
             oversized: false,
+            last_words: None,
             out: BytesMut::new(),
             waiting: Waiting::default(),
             learned: false,
@@ -242,6 +247,8 @@ impl StreamReader {
             rest = tail;
             if self.oversized {
                 self.oversized = false;
+                self.overhear(event);
+                self.read_last_words();
                 self.put(event);
             } else if self.carry.is_empty() {
                 self.event(event);
@@ -260,6 +267,7 @@ impl StreamReader {
     /// Keeps the beginning of an event, or gives up on it if it grows too long.
     fn hold(&mut self, rest: &[u8]) {
         if self.oversized {
+            self.overhear(rest);
             return self.put(rest);
         }
         if self.carry.len() + rest.len() <= MAX_EVENT {
@@ -272,8 +280,16 @@ impl StreamReader {
         self.oversized = true;
         // Its name comes first and may still say that the stream ends with it.
         self.read_name(&Event::parse(&head));
+        self.overhear(&head);
         self.release();
         self.put(&head);
+    }
+
+    /// A piece of an event that is too long goes by.
+    fn overhear(&mut self, piece: &[u8]) {
+        if let Some(words) = &mut self.last_words {
+            words.push(piece);
+        }
     }
 
     fn event(&mut self, bytes: &[u8]) {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::event::Event;
 use super::json::{self, DELTA, FIRST_INDEX, Member, TEXT, USAGE};
+use super::last_words::LastWords;
 use super::tally::Last;
 use super::{Kind, StreamReader};
 use crate::usage::Usage;
@@ -38,9 +39,20 @@ impl StreamReader {
     /// Reads no more than the name of an event that is too long to be read.
     pub(super) fn read_name(&mut self, event: &Event<'_>) {
         match event.name {
-            Some(name) if self.plan.kind == Kind::Responses => self.terminator |= ends_response(name),
+            // What its client has sent comes back in it, be it ever so long, and the usage behind that.
+            Some(name) if self.plan.kind == Kind::Responses && ends_response(name) => {
+                self.last_words = Some(LastWords::default());
+            }
             Some(b"message_stop") if self.plan.kind == Kind::Messages => self.terminator = true,
             _ => {}
+        }
+    }
+
+    /// Reads the end of the event that was too long to be read, and with which the response ends.
+    pub(super) fn read_last_words(&mut self) {
+        if let Some(words) = self.last_words.take() {
+            self.terminator = true;
+            self.done = words.usage();
         }
     }
 

@@ -266,6 +266,38 @@ fn a_final_event_too_long_to_hold_still_ends_its_stream() {
     assert_eq!(reader.usage(), (None, UsageKind::None));
 }
 
+/// vLLM gives back what it was sent, metadata and tools included, before it says what the response cost.
+#[test]
+fn what_a_response_cost_is_read_however_long_its_last_event_is() {
+    let request = |forged: &str| {
+        format!(
+            "\"metadata\":{{\"x\":\"{}{forged}\"}},\"tools\":[{{\"usage\":{{\"input_tokens\":1}}}}]",
+            "y".repeat(2 * MAX_EVENT)
+        )
+    };
+    let usage = "\"usage\":{\"input_tokens\":30000,\"output_tokens\":4000,\"total_tokens\":34000}";
+    for forged in ["", "\\\"usage\\\":{\\\"input_tokens\\\":2}"] {
+        let event = format!(
+            "event: response.completed\ndata: {{\"type\":\"response.completed\",\"response\":{{{},{usage},\"user\":null}}}}\n\n",
+            request(forged)
+        );
+        for size in [event.len(), 70_000, 1_000_000] {
+            let mut reader = StreamReader::new(StreamPlan::watch(Kind::Responses));
+            for piece in event.as_bytes().chunks(size) {
+                assert!(!reader.saw_terminator(), "the figures are not there yet");
+                reader.push(&Bytes::copy_from_slice(piece));
+            }
+            assert!(reader.saw_terminator());
+            let (figures, kind) = reader.usage();
+            let figures = figures.unwrap();
+            assert_eq!(
+                (figures.prompt, figures.completion, kind),
+                (Some(30_000), Some(4_000), UsageKind::Final)
+            );
+        }
+    }
+}
+
 #[test]
 fn each_spelling_of_an_error_event_is_noticed_and_no_other() {
     for event in [
