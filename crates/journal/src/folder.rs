@@ -10,6 +10,7 @@ use crate::{
     area::{Area, Disk},
     layout::REGION,
     mapped::Mapped,
+    salvage::{self, Salvaged},
 };
 
 /// Behind the number in a region's file name. It tells the layout, too: another layout has another ending.
@@ -59,6 +60,29 @@ impl Folder {
         self.path.join(format!("{number:05}{ENDING}"))
     }
 
+    /// Puts a file aside that cannot be read to its end, and has one in its place that holds what could be read of it.
+    fn put_aside(&self, number: u16, salvaged: Salvaged) -> io::Result<File> {
+        let Salvaged { bytes, lost, error } = salvaged;
+        let unready = self.path.join("unready");
+        let mut file = options().truncate(true).open(&unready)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        let aside = self.path.join(format!("{number:05}{ENDING}.unreadable"));
+        fs::rename(self.file(number), &aside)?;
+        fs::rename(&unready, self.file(number))?;
+        File::open(&self.path)?.sync_all()?;
+        tracing::error!(
+            file = %self.file(number).display(),
+            aside = %aside.display(),
+            pages_lost = lost,
+            pages = bytes.len() / 4096,
+            error = error.map(tracing::field::display),
+            "the disk does not give back all of a file of the journal: records in the pages that are lost are lost, \
+             unless the file that was put aside can be read elsewhere"
+        );
+        Ok(file)
+    }
+
     /// Writes what the file holds once more, so that all of it takes its space.
     fn write_again(mut file: &File) -> io::Result<()> {
         use std::io::{Read, Seek};
@@ -99,7 +123,10 @@ impl Disk for Folder {
     }
 
     fn open(&self, number: u16) -> io::Result<Box<dyn Area>> {
-        let file = options().open(self.file(number))?;
+        let mut file = options().open(self.file(number))?;
+        if let Some(salvaged) = salvage::read(&file) {
+            file = self.put_aside(number, salvaged)?;
+        }
         let length = file.metadata()?.len();
         if length < REGION as u64 {
             tracing::warn!(file = %self.file(number).display(), length, "a file of the journal was cut off");

@@ -19,6 +19,7 @@ mod place;
 mod recovery;
 mod region;
 mod run;
+mod salvage;
 #[cfg(test)]
 mod tests;
 mod writer;
