@@ -17,7 +17,7 @@ use vllm_gateway_wire::{
 
 use crate::{
     BodyLimits, Consumer, Ending, Error, Facts, Head, IncomingBody, ModelPlace, Outcome, Reply, RequestBody,
-    ResponseFilter, Route, Target, Tokens, Wants,
+    RequestId, ResponseFilter, Route, Target, Tokens, Wants,
     body::{self, Judge},
     events::EventReader,
 };
@@ -37,7 +37,7 @@ pub struct Incoming {
     /// The client's address.
     pub client_ip: IpAddr,
     /// `x-request-id`.
-    pub request_id: String,
+    pub request_id: RequestId,
 }
 
 /// One request and its response.

@@ -57,10 +57,10 @@ pub struct Tokens {
 impl Facts {
     /// The facts of a request that has just arrived.
     #[must_use]
-    pub fn new(head: &Parts, request_id: String, client_ip: IpAddr, pipeline: Option<Arc<str>>) -> Self {
-        let time = Timestamp::now();
+    pub fn new(head: &Parts, id: RequestId, client_ip: IpAddr, pipeline: Option<Arc<str>>) -> Self {
+        let RequestId { text: request_id, record: id, time } = id;
         Self {
-            id: record_id(time),
+            id,
             request_id,
             time,
             started: Instant::now(),
@@ -293,6 +293,43 @@ impl Facts {
     fn upstream_model(&self) -> Option<&str> {
         let target = self.target.as_ref()?;
         target.model.as_deref().or(self.model.as_deref())
+    }
+}
+
+/// The ids of a request that has just arrived: the one that it has for everybody, and that of its record.
+#[derive(Clone, Debug)]
+pub struct RequestId {
+    text: String,
+    record: Uuid,
+    time: Timestamp,
+}
+
+impl RequestId {
+    /// Of a request that brought none: both are the same, so that a store keeps it once.
+    #[must_use]
+    pub fn new() -> Self {
+        let time = Timestamp::now();
+        let record = record_id(time);
+        Self { text: record.simple().to_string(), record, time }
+    }
+
+    /// Of a request that brought this one. Its record has another all the same: clients may repeat theirs.
+    #[must_use]
+    pub fn given(text: impl Into<String>) -> Self {
+        let time = Timestamp::now();
+        Self { text: text.into(), record: record_id(time), time }
+    }
+
+    /// The one that goes to vLLM and back to the client.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Default for RequestId {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

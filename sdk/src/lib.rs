@@ -40,7 +40,7 @@ pub use ending::Ending;
 pub use error::{Api, Error};
 pub use events::Event;
 pub use exchange::{Exchange, Incoming};
-pub use facts::{Facts, Tokens};
+pub use facts::{Facts, RequestId, Tokens};
 pub use filter::{Fact, Filter, Flow, ResponseFilter, Wants};
 pub use options::{DurationText, SecretError, SecretRef, SizeText};
 pub use pipeline::{Meter, Pipeline, Step};

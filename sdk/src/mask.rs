@@ -18,14 +18,15 @@ const NEAR: usize = 64;
 ///
 /// That is `sk-…` wherever it stands, in letters of any case.
 pub(crate) fn masked(text: &str, limit: usize) -> Cow<'_, str> {
-    mask(text, limit, key_at)
+    mask(text, limit, has_beginning(text.as_bytes()), key_at)
 }
 
 /// The same, and the digits of a key without its beginning are masked too.
 ///
 /// A UUID looks the same, so this is for text in which nobody needs one: see `docs/security.md`.
 pub(crate) fn masked_wholly(text: &str, limit: usize) -> Cow<'_, str> {
-    mask(text, limit, |bytes, at| {
+    let suspicious = has_beginning(text.as_bytes()) || has_row(text.as_bytes());
+    mask(text, limit, suspicious, |bytes, at| {
         key_at(bytes, at).or_else(|| digits_at(bytes, at)).or_else(|| run_at(bytes, at))
     })
 }
@@ -33,11 +34,15 @@ pub(crate) fn masked_wholly(text: &str, limit: usize) -> Cow<'_, str> {
 /// What is masked, and what is written in its place.
 type Found = (Range<usize>, &'static str);
 
-fn mask(text: &str, limit: usize, found: impl Fn(&[u8], usize) -> Option<Found>) -> Cow<'_, str> {
-    // Whatever looks like a key has a dash in it, or is long. Most texts have nothing to mask, and are not copied.
-    let suspicious = (text.contains('-') || text.len() >= RUN)
-        && (0..text.len()).any(|at| found(text.as_bytes(), at).is_some());
-    if !suspicious && text.len() <= limit && text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+/// Most texts have nothing to mask, and are not copied: nothing is looked for in them where `suspicious` is not set.
+fn mask(
+    text: &str,
+    limit: usize,
+    suspicious: bool,
+    found: impl Fn(&[u8], usize) -> Option<Found>,
+) -> Cow<'_, str> {
+    let has_key = suspicious && (0..text.len()).any(|at| found(text.as_bytes(), at).is_some());
+    if !has_key && text.len() <= limit && text.bytes().all(|b| matches!(b, b' '..=b'~')) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len().min(limit));
@@ -52,6 +57,21 @@ fn mask(text: &str, limit: usize, found: impl Fn(&[u8], usize) -> Option<Found>)
         out.truncate(out.floor_char_boundary(limit));
     }
     Cow::Owned(out)
+}
+
+/// Whether `sk-` stands anywhere.
+fn has_beginning(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'-', bytes)
+        .any(|at| bytes.get(..=at).is_some_and(|bytes| ends_with_ignoring_case(bytes, PREFIX)))
+}
+
+fn ends_with_ignoring_case(bytes: &[u8], text: &str) -> bool {
+    bytes.len().checked_sub(text.len()).is_some_and(|at| bytes[at..].eq_ignore_ascii_case(text.as_bytes()))
+}
+
+/// Whether so many hexadecimal digits and dashes stand in a row that the digits of a key could be among them.
+fn has_row(bytes: &[u8]) -> bool {
+    bytes.len() >= RUN && bytes.split(|b| !b.is_ascii_hexdigit() && *b != b'-').any(|row| row.len() >= RUN)
 }
 
 /// Whether something begins at this place that looks like a key. Behind a letter it must have digits too:

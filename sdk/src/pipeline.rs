@@ -109,7 +109,7 @@ mod tests {
     use http_body_util::{BodyExt, Empty};
 
     use super::*;
-    use crate::{BodyLimits, Ending, Incoming, Route};
+    use crate::{BodyLimits, Ending, Incoming, RequestId, Route};
 
     /// Waits for what never comes.
     struct Stuck;
@@ -136,7 +136,7 @@ mod tests {
             route: Route::of_path("/v1/chat/completions").unwrap(),
             pipeline: None,
             client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            request_id: "stuck".into(),
+            request_id: RequestId::given("stuck"),
         });
         let step = Step { name: "stuck".into(), filter: Arc::new(Stuck), meter: None };
         let pipeline = Pipeline { name: "default".into(), steps: vec![step] };

@@ -45,7 +45,7 @@ pub struct ResponseBody<B> {
     spoken: Instant,
     state: State,
     ends_in_line: bool,
-    ex: Exchange,
+    ex: Box<Exchange>,
 }
 
 /// What the timer was set for.
@@ -100,7 +100,7 @@ where
 {
     /// A body whose head has just come. `length` is how long it will be, where that is known: 0 if its status has none.
     pub fn new(
-        ex: Exchange,
+        ex: Box<Exchange>,
         upstream: B,
         reader: AnswerReader,
         length: Option<u64>,

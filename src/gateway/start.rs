@@ -19,7 +19,9 @@ use vllm_gateway_sdk::{SecretRef, Services};
 use vllm_gateway_store::{SqliteLock, Store};
 
 use super::{Current, Drain, Gateway, Reloader, Runtime, keys, life::Parts, limits};
-use crate::server::{Bound, DataPlane, GatewayControl, Manner, bind, serve, serve_on_threads};
+use crate::server::{
+    Bound, DataPlane, Destination, GatewayControl, Manner, Routed, bind, serve, serve_on_threads,
+};
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -71,20 +73,22 @@ impl Gateway {
             metrics_auth: admin_options.metrics_auth,
         };
         let (data_address, admin_address) = (data.address, admin.address);
-        let admin_service = vllm_gateway_admin::service(Arc::new(state));
+        let destination = Destination { router: vllm_gateway_admin::service(Arc::new(state)), plane: None };
         let write_timeout = server.write_timeout.get();
         let limits = limits::admin();
         let manner = Manner { tls: admin_options.tls.as_ref(), base, limits, write_timeout };
-        let admin = serve(admin, admin_service, &manner).await?;
+        let admin = serve(admin, destination, &manner).await?;
         let manner = Manner { tls: server.tls.as_ref(), base, limits: limits::data(server), write_timeout };
-        let plane = || DataPlane {
-            current: Arc::clone(&current),
-            services: services.clone(),
-            apps: Arc::clone(&directory),
-            drain: Arc::clone(&drain),
+        let plane = || {
+            Arc::new(DataPlane {
+                current: Arc::clone(&current),
+                services: services.clone(),
+                apps: Arc::clone(&directory),
+                drain: Arc::clone(&drain),
+            })
         };
-        let service = || data_service(plane(), server);
-        let data = serve_on_threads(data, service, &manner, threads(server)).await?;
+        let destination = || to_data_plane(plane(), server);
+        let data = serve_on_threads(data, destination, &manner, threads(server)).await?;
 
         let parts = Parts { current, store, directory, writer, reloader, drain, data, admin, lock };
         Ok(Self::new(parts, data_address, admin_address))
@@ -107,14 +111,15 @@ fn threads(server: &ServerOptions) -> NonZeroUsize {
     server.threads.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
 }
 
-fn data_service(plane: DataPlane, server: &ServerOptions) -> Service {
+fn to_data_plane(plane: Arc<DataPlane>, server: &ServerOptions) -> Destination {
     // One handler for every path and method, on purpose: it must see what it refuses, to record it, and it compares
     // paths byte by byte, where the router decodes them. TRACE and CONNECT are refused by its first check.
-    let service = Service::new(Router::with_path("{**path}").goal(plane));
-    match &server.cors {
-        Some(cors) => service.hoop(crate::server::cors(cors)),
-        None => service,
-    }
+    let router = Service::new(Router::with_path("{**path}").goal(Routed(Arc::clone(&plane))));
+    let router = match &server.cors {
+        Some(cors) => router.hoop(crate::server::cors(cors)),
+        None => router,
+    };
+    Destination { router, plane: Some(plane) }
 }
 
 /// The right to run on the embedded store, which one gateway has at a time: the apps that it knows, and the files

@@ -1,6 +1,7 @@
 //! Calls an upstream: one attempt after another until an endpoint takes the request, then the answer's way back.
 
 use std::{
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -36,24 +37,30 @@ pub(crate) enum Answered {
 }
 
 /// Sends the request of this exchange to the upstream. `heartbeat` is the silence after which a stream carries a comment.
-pub(crate) async fn dispatch(mut ex: Exchange, upstream: &Upstream, heartbeat: Option<Duration>) -> Answered {
+pub(crate) async fn dispatch(
+    mut ex: Box<Exchange>,
+    upstream: &Upstream,
+    heartbeat: Option<Duration>,
+) -> Answered {
     let started = Instant::now();
-    let taken = match ex.take_body() {
-        Some(body) => attempts(&mut ex, upstream, body).await,
-        // A pipeline may route without looking at the body; it is still read to its end before vLLM is called.
-        None => match ex.body().await {
-            Ok(_) => match ex.take_body() {
-                Some(body) => attempts(&mut ex, upstream, body).await,
-                None => Err(Error::internal()),
-            },
-            Err(error) => Err(error),
-        },
+    let taken = match body_of(&mut ex).await {
+        Ok(body) => attempts(&mut ex, upstream, body).await,
+        Err(error) => Err(error),
     };
     ex.answered(started.elapsed());
     match taken {
         Ok(taken) => respond(ex, upstream, taken, started, heartbeat),
         Err(error) => Answered::Reply(ex.refuse(&error)),
     }
+}
+
+/// A pipeline may route without looking at the body; it is still read to its end before vLLM is called.
+async fn body_of(ex: &mut Exchange) -> Result<RequestBody, Error> {
+    if let Some(body) = ex.take_body() {
+        return Ok(body);
+    }
+    ex.body().await?;
+    ex.take_body().ok_or_else(Error::internal)
 }
 
 /// An endpoint's head, and what is needed to read on.
@@ -74,7 +81,7 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
         let lease = endpoint.lease().ok_or_else(overloaded)?;
         ex.attempt(&endpoint.url);
         let request = request(ex, upstream, endpoint, &plan);
-        let call = send(&upstream.connector, &endpoint.origin, request, &RESPONSE);
+        let call = pin!(send(&upstream.connector, &endpoint.origin, request, &RESPONSE));
         match head_by(deadline, ex, call).await? {
             Some(Ok(response)) => {
                 endpoint.reached();
@@ -91,7 +98,7 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
                     upstream = &*upstream.name,
                     endpoint = &*endpoint.url,
                     %error,
-                    "cannot connect"
+                    "an endpoint is passed over"
                 );
                 metrics::attempt(upstream, endpoint, 0);
                 endpoint.failed();
@@ -124,12 +131,11 @@ async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> 
 async fn head_by<F: Future>(
     deadline: Instant,
     ex: &mut Exchange,
-    call: F,
+    mut call: Pin<&mut F>,
 ) -> Result<Option<F::Output>, Error> {
-    tokio::pin!(call);
     loop {
         let look = deadline.min(Instant::now() + ex.ending().look());
-        match tokio::time::timeout_at(look.into(), &mut call).await {
+        match tokio::time::timeout_at(look.into(), call.as_mut()).await {
             Ok(answer) => return Ok(Some(answer)),
             Err(_elapsed) if ex.ending().is_cut() => {
                 let error =
@@ -147,8 +153,8 @@ fn usable(response: &Response) -> Result<(), Error> {
     if !matches!(response.status.as_u16(), 200..=299 | 400..=599) {
         return Err(Error::upstream("the upstream answered with a status that makes no sense here"));
     }
-    let encoding = response.headers.get(CONTENT_ENCODING);
-    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    let mut encodings = response.headers.get_all(CONTENT_ENCODING).iter();
+    if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Error::upstream("the upstream compressed its answer, which it was not asked to"));
     }
     Ok(())
@@ -162,7 +168,7 @@ fn request(ex: &Exchange, upstream: &Upstream, endpoint: &Endpoint, plan: &Plan)
 }
 
 fn respond(
-    mut ex: Exchange,
+    mut ex: Box<Exchange>,
     upstream: &Upstream,
     taken: Taken,
     started: Instant,

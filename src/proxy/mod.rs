@@ -5,4 +5,5 @@ mod dispatch;
 mod headers;
 mod plan;
 
+pub(crate) use body::Leased;
 pub(crate) use dispatch::{Answered, dispatch};

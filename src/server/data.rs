@@ -1,4 +1,4 @@
-//! The data plane's entry: from a salvo request to an exchange, and from its answer back.
+//! The data plane: from the head of a request to an exchange, and from its answer back.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -13,16 +13,14 @@ use http::{
     request::Parts,
 };
 use http_body_util::BodyExt;
-use salvo::{
-    Depot, FlowCtrl, Handler, Request, Response, async_trait,
-    http::{ReqBody, ResBody},
-};
+use salvo::{Depot, FlowCtrl, Handler, Request, Response, async_trait};
 use vllm_gateway_directory::Directory;
 use vllm_gateway_sdk::{
-    Answer, Api, DurationText, Error, Exchange, Facts, Head, Incoming, Outcome, Reply, Route, Services,
+    Answer, Api, DurationText, Error, Exchange, Facts, Head, Incoming, IncomingBody, Outcome, Reply,
+    RequestId, Route, Services,
 };
 
-use super::{hygiene, models};
+use super::{hygiene, models, sent::Sent};
 use crate::{
     gateway::{Current, Drain, Runtime},
     proxy::{Answered, dispatch},
@@ -37,37 +35,50 @@ pub(crate) struct DataPlane {
     pub(crate) drain: Arc<Drain>,
 }
 
+/// The data plane behind salvo's router.
+pub(crate) struct Routed(pub(crate) Arc<DataPlane>);
+
 #[async_trait]
-impl Handler for DataPlane {
+impl Handler for Routed {
     async fn handle(&self, req: &mut Request, _: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
         if res.status_code.is_some() {
             // A browser's preflight, which the CORS hoop has answered.
             return;
         }
-        let body = req.take_body();
+        let body = req.take_body().map_err(Into::into).boxed_unsync();
         let peer =
             req.remote_addr().clone().into_std().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |addr| addr.ip());
-        let head = head_of(req);
-        let request_id = request_id(&head.headers);
-        let id_header = HeaderValue::from_str(&request_id);
-        let answer = self.answer(head, body, peer.to_canonical(), request_id);
-        // What a filter does wrong is caught nearer to it; this is for the gateway's own mistakes.
-        let answered = AssertUnwindSafe(answer).catch_unwind().await;
-        match answered.unwrap_or_else(|_panic| Answered::Reply(Error::internal().reply(Api::OpenAi))) {
-            Answered::Reply(reply) => write_reply(reply, res),
-            Answered::Response(head, body) => {
-                write_head(head, res);
-                res.body = ResBody::stream(*body);
-            }
-        }
-        if let Ok(id) = id_header {
-            res.headers_mut().insert("x-request-id", id);
-        }
+        let (head, sent) = self.0.serve(head_of(req), body, peer).await;
+        res.status_code = Some(head.status);
+        res.headers_mut().extend(head.headers);
+        res.body = sent.into();
     }
 }
 
 impl DataPlane {
-    async fn answer(&self, head: Parts, body: ReqBody, peer: IpAddr, request_id: String) -> Answered {
+    /// Serves one request, whose connection comes from this address.
+    pub(super) async fn serve(&self, head: Parts, body: IncomingBody, peer: IpAddr) -> (Head, Sent) {
+        let request_id = request_id(&head.headers);
+        let id_header = HeaderValue::from_str(request_id.as_str());
+        let answer = self.answer(head, body, peer.to_canonical(), request_id);
+        // What a filter does wrong is caught nearer to it; this is for the gateway's own mistakes.
+        let answered = AssertUnwindSafe(answer).catch_unwind().await;
+        let (mut head, sent) =
+            match answered.unwrap_or_else(|_panic| Answered::Reply(Error::internal().reply(Api::OpenAi))) {
+                Answered::Reply(Reply { mut head, body }) => {
+                    let json = || HeaderValue::from_static("application/json");
+                    head.headers.entry(CONTENT_TYPE).or_insert_with(json);
+                    (head, Sent::Whole(body))
+                }
+                Answered::Response(head, body) => (head, Sent::Upstream(body)),
+            };
+        if let Ok(id) = id_header {
+            head.headers.insert("x-request-id", id);
+        }
+        (head, sent)
+    }
+
+    async fn answer(&self, head: Parts, body: IncomingBody, peer: IpAddr, request_id: RequestId) -> Answered {
         let runtime = self.current.load();
         let client_ip = runtime.client_ip(peer, &head.headers);
         let sound = hygiene::check(&head);
@@ -97,15 +108,15 @@ impl DataPlane {
                 return Answered::Reply(reply);
             }
         };
-        let mut ex = Exchange::new(Incoming {
+        let mut ex = Box::new(Exchange::new(Incoming {
             head,
-            body: body.map_err(Into::into).boxed_unsync(),
+            body,
             limits: Arc::clone(&runtime.limits),
             route,
             pipeline: Some(Arc::clone(&pipeline.name)),
             client_ip,
             request_id,
-        });
+        }));
         ex.watch(Box::new(Measure::new(&self.drain)));
         if let Some(reply) = pipeline.request(&mut ex).await {
             return Answered::Reply(reply);
@@ -155,7 +166,7 @@ impl DataPlane {
         runtime: &Runtime,
         head: &Parts,
         client_ip: IpAddr,
-        request_id: String,
+        request_id: RequestId,
         error: &Error,
     ) -> Reply {
         let api = if head.uri.path().starts_with("/v1/messages") { Api::Anthropic } else { Api::OpenAi };
@@ -201,7 +212,7 @@ fn head_of(req: &mut Request) -> Parts {
 
 /// The client's own id, if it is a sane one; else a new one. A key that somebody put there by mistake is none: ids go to
 /// vLLM, into logs, and back.
-fn request_id(headers: &HeaderMap) -> String {
+fn request_id(headers: &HeaderMap) -> RequestId {
     let mut given = headers.get_all("x-request-id").iter();
     let sane = |id: &&str| {
         (1..=128).contains(&id.len())
@@ -209,20 +220,7 @@ fn request_id(headers: &HeaderMap) -> String {
             && !id.as_bytes().windows(8).any(|part| part.eq_ignore_ascii_case(b"sk-live-"))
     };
     match (given.next().and_then(|id| id.to_str().ok()).filter(sane), given.next()) {
-        (Some(id), None) => id.to_owned(),
-        _ => uuid::Uuid::new_v4().simple().to_string(),
+        (Some(id), None) => RequestId::given(id),
+        _ => RequestId::new(),
     }
-}
-
-fn write_head(head: Head, res: &mut Response) {
-    res.status_code = Some(head.status);
-    res.headers_mut().extend(head.headers);
-}
-
-fn write_reply(reply: Reply, res: &mut Response) {
-    write_head(reply.head, res);
-    if !res.headers().contains_key(CONTENT_TYPE) {
-        res.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    res.body = ResBody::Once(reply.body);
 }

@@ -1,31 +1,22 @@
 //! Opens ports and serves on them, with the bounds that a server on a network needs.
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, path::Path, time::Duration};
+use std::{io, net::SocketAddr, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, future::BoxFuture};
 use salvo::{
     Listener, Service,
-    conn::{
-        Acceptor,
-        rustls::{Keycert, RustlsConfig, RustlsListener},
-    },
-    fuse::FuseConfig,
-    server::Server,
+    conn::rustls::{Keycert, RustlsConfig, RustlsListener},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpSocket},
-};
+use tokio::net::{TcpListener, TcpSocket};
 use vllm_gateway_config::TlsOptions;
 
 use super::{
-    Serving,
+    DataPlane, Serving,
     door::{Door, Entrance, Limits},
-    patience::Watched,
+    reception::receive,
+    serving::Closing,
     threads,
 };
-
-/// The most bytes of a request's line and headers. Where it says something of its own, `hygiene` is stricter.
-const MAX_HEAD: usize = 48 * 1024;
 
 /// A port that is open and not served yet.
 pub(crate) struct Bound {
@@ -67,17 +58,30 @@ impl Listener for Guarded {
     }
 }
 
+/// What the requests of a port come to.
+pub(crate) struct Destination {
+    pub(crate) router: Service,
+    /// What most of them come to without the router, where there is a data plane.
+    pub(crate) plane: Option<Arc<DataPlane>>,
+}
+
 /// Serves the port on the runtime of the caller.
-pub(crate) async fn serve(bound: Bound, service: Service, manner: &Manner<'_>) -> anyhow::Result<Serving> {
+pub(crate) async fn serve(
+    bound: Bound,
+    destination: Destination,
+    manner: &Manner<'_>,
+) -> anyhow::Result<Serving> {
     let plan = Plan::new(&bound, manner)?;
-    Ok(plan.serve(bound.socket, service).await?)
+    let closing = Arc::<Closing>::default();
+    let receiving = plan.open(bound.socket, destination, Arc::clone(&closing)).await?;
+    Ok(Serving::new(closing, tokio::spawn(receiving)))
 }
 
 /// Serves the port on so many threads, each with a runtime of its own: a connection stays on one of them, with all that
 /// is done for it, and shares nothing with those on the others.
 pub(crate) async fn serve_on_threads(
     bound: Bound,
-    service: impl Fn() -> Service,
+    destination: impl Fn() -> Destination,
     manner: &Manner<'_>,
     threads: NonZeroUsize,
 ) -> anyhow::Result<Serving> {
@@ -86,7 +90,7 @@ pub(crate) async fn serve_on_threads(
     let socket = bound.socket.into_std()?;
     let mut serving = Serving::default();
     for number in 0..threads.get() {
-        let thread = async { threads::start(number, socket.try_clone()?, plan.clone(), service()).await };
+        let thread = async { threads::start(number, socket.try_clone()?, plan.clone(), destination()).await };
         match thread.await {
             Ok(thread) => serving.join(thread),
             Err(error) => {
@@ -117,14 +121,20 @@ impl Plan {
         Ok(Self { tls, entrance, write_timeout: manner.write_timeout })
     }
 
-    /// Begins to serve.
-    pub(super) async fn serve(self, socket: TcpListener, service: Service) -> salvo::Result<Serving> {
+    /// Opens the port; what is given back serves it until it closes.
+    pub(super) async fn open(
+        self,
+        socket: TcpListener,
+        destination: Destination,
+        closing: Arc<Closing>,
+    ) -> salvo::Result<BoxFuture<'static, ()>> {
         let guarded = Guarded { socket, entrance: self.entrance };
         Ok(match self.tls {
             Some(tls) => {
-                run(RustlsListener::new(tls, guarded).try_bind().await?, service, self.write_timeout)
+                let acceptor = RustlsListener::new(tls, guarded).try_bind().await?;
+                receive(acceptor, destination, self.write_timeout, closing).boxed()
             }
-            None => run(guarded.try_bind().await?, service, self.write_timeout),
+            None => receive(guarded.try_bind().await?, destination, self.write_timeout, closing).boxed(),
         })
     }
 }
@@ -159,29 +169,6 @@ fn expect_signs_of_life(socket: &TcpListener, patience: Duration) -> io::Result<
 #[cfg(not(target_os = "linux"))]
 fn expect_signs_of_life(_: &TcpListener, _: Duration) -> io::Result<()> {
     Err(io::Error::other("not known how to on this system"))
-}
-
-fn run<A>(acceptor: A, service: Service, write_timeout: Duration) -> Serving
-where
-    A: Acceptor + Send + 'static,
-    A::Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let fuse = FuseConfig::disabled()
-        .with_tls_handshake_timeout(Duration::from_secs(10))
-        .with_write_stall_timeout(write_timeout)
-        .with_request_body_timeout(Duration::from_secs(20));
-    // How many may be connected is the door's to say: the server would leave the others waiting without a word.
-    let mut server = Server::new(Watched(acceptor)).fuse_config(fuse);
-    // The server's own timer for heads would run between requests, too: `Watched` tells the two apart.
-    server.http1_mut().header_read_timeout(None);
-    server.http1_mut().max_buf_size(64 * 1024).max_header_size(MAX_HEAD).max_headers(64).half_close(false);
-    let handle = server.handle();
-    let task = tokio::spawn(async move {
-        if let Err(error) = server.try_serve(service).await {
-            tracing::error!(%error, "the listener stopped");
-        }
-    });
-    Serving { handles: vec![handle], tasks: vec![task] }
 }
 
 #[cfg(all(test, target_os = "linux"))]

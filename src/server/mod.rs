@@ -3,19 +3,23 @@
 mod control;
 mod data;
 mod door;
+mod entry;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod hygiene;
 mod listener;
 mod models;
 mod patience;
+mod reception;
+mod sent;
 mod serving;
 mod threads;
+mod unhurried;
 
 pub(crate) use control::GatewayControl;
-pub(crate) use data::DataPlane;
+pub(crate) use data::{DataPlane, Routed};
 pub(crate) use door::Limits;
-pub(crate) use listener::{Bound, Manner, bind, serve, serve_on_threads};
+pub(crate) use listener::{Bound, Destination, Manner, bind, serve, serve_on_threads};
 pub(crate) use serving::Serving;
 
 use salvo::cors::{AllowOrigin, CallNext, Cors, CorsHandler};

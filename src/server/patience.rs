@@ -10,10 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use salvo::{
-    conn::{Accepted, Acceptor, Holding, tcp::TcpCoupler},
-    fuse::ArcFusePolicy,
-};
+use memchr::memchr_iter;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Sleep,
@@ -27,39 +24,6 @@ const IDLE: Duration = Duration::from_hours(1);
 /// The same where something came behind the head of the request before: mostly its body, and then a client that keeps its
 /// connection is to find it open; but it may be the beginning of a head, and must not stay one for an hour.
 const BEHIND: Duration = Duration::from_mins(15);
-
-/// Accepts what another acceptor does, and watches over it.
-pub(super) struct Watched<A>(pub(super) A);
-
-impl<A> Acceptor for Watched<A>
-where
-    A: Acceptor + Send,
-    A::Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    type Coupler = TcpCoupler<Self::Stream>;
-    type Stream = Patient<A::Stream>;
-
-    fn holdings(&self) -> &[Holding] {
-        self.0.holdings()
-    }
-
-    async fn accept(
-        &mut self,
-        fuse: Option<ArcFusePolicy>,
-    ) -> io::Result<Accepted<Self::Coupler, Self::Stream>> {
-        let Accepted { stream, fuse_config, conn_ctrl, local_addr, remote_addr, http_scheme, .. } =
-            self.0.accept(fuse).await?;
-        Ok(Accepted {
-            coupler: TcpCoupler::new(),
-            stream: Patient::new(stream),
-            fuse_config,
-            conn_ctrl,
-            local_addr,
-            remote_addr,
-            http_scheme,
-        })
-    }
-}
 
 /// A connection that is watched over.
 pub(super) struct Patient<S> {
@@ -91,15 +55,26 @@ struct Lines {
 }
 
 impl Lines {
-    /// Whether the head ends with this byte.
-    fn ends_with(&mut self, byte: u8) -> bool {
-        match byte {
-            b'\n' if self.any && !self.text => return true,
-            b'\n' => self.text = false,
-            b'\r' => {}
-            _ => *self = Self { any: true, text: true },
+    /// How many of these bytes belong to the head, if it ends within them.
+    fn end_in(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut begin = 0;
+        for at in memchr_iter(b'\n', bytes) {
+            self.see(bytes.get(begin..at)?);
+            if self.any && !self.text {
+                return Some(at + 1);
+            }
+            self.text = false;
+            begin = at + 1;
         }
-        false
+        self.see(bytes.get(begin..)?);
+        None
+    }
+
+    /// A part of a line.
+    fn see(&mut self, part: &[u8]) {
+        if part.iter().any(|byte| *byte != b'\r') {
+            *self = Self { any: true, text: true };
+        }
     }
 }
 
@@ -125,8 +100,8 @@ impl Phase {
         }
         match self {
             Self::Head { seen, .. } => {
-                if let Some(end) = bytes.iter().position(|byte| seen.ends_with(*byte)) {
-                    *self = Self::Served { more: end + 1 < bytes.len() };
+                if let Some(end) = seen.end_in(bytes) {
+                    *self = Self::Served { more: end < bytes.len() };
                 }
             }
             Self::Served { more } => *more |= !bytes.is_empty(),
@@ -134,19 +109,25 @@ impl Phase {
         }
     }
 
-    fn said(&mut self, bytes: &[u8]) {
-        match self {
+    /// Whether with these bytes it begins to be idle, for all that is known here.
+    fn said(&mut self, bytes: &[u8]) -> bool {
+        let owes = match self {
             // `100 Continue` is no answer yet: the body comes after it.
-            Self::Served { .. } if bytes.starts_with(b"HTTP/1.1 1") => {}
-            Self::Served { more } => *self = Self::Idle { since: None, owes: *more },
-            Self::Idle { since, .. } => *since = None,
-            Self::Head { .. } => *self = Self::Idle { since: None, owes: false },
-        }
+            Self::Served { .. } if bytes.starts_with(b"HTTP/1.1 1") => return false,
+            Self::Idle { since, .. } => {
+                *since = None;
+                return false;
+            }
+            Self::Served { more } => *more,
+            Self::Head { .. } => false,
+        };
+        *self = Self::Idle { since: None, owes };
+        true
     }
 }
 
 impl<S> Patient<S> {
-    fn new(stream: S) -> Self {
+    pub(super) fn new(stream: S) -> Self {
         Self { stream, phase: Phase::head(), timer: None }
     }
 
@@ -163,6 +144,16 @@ impl<S> Patient<S> {
                 return Poll::Ready(());
             }
             timer.as_mut().reset(deadline.into());
+        }
+    }
+}
+
+impl<S> Patient<S> {
+    fn said(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
+        let is_timed = |timer: &Pin<Box<Sleep>>| !timer.is_elapsed();
+        // The server that has found nothing to read while it answered does not read again before something comes.
+        if self.phase.said(bytes) && !self.timer.as_ref().is_some_and(is_timed) {
+            let _ = self.poll_deadline(cx);
         }
     }
 }
@@ -186,7 +177,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
-        self.phase.said(bytes);
+        self.said(bytes, cx);
         Poll::Ready(written)
     }
 
@@ -196,7 +187,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, pieces));
-        self.phase.said(pieces.iter().find(|piece| !piece.is_empty()).map_or(&[], |piece| piece));
+        self.said(pieces.iter().find(|piece| !piece.is_empty()).map_or(&[], |piece| piece), cx);
         Poll::Ready(written)
     }
 
@@ -215,6 +206,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures_util::FutureExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     fn is_head(phase: Phase) -> bool {
@@ -251,6 +247,21 @@ mod tests {
         phase.heard(b"G");
         assert!(is_head(phase));
         assert!(phase.deadline().is_some_and(|at| at <= Instant::now() + HEAD));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_read_from_before_its_answer_only_is_timed_all_the_same() {
+        let (mut client, stream) = tokio::io::duplex(1024);
+        let mut connection = Patient::new(stream);
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut head = [0; 64];
+        assert_eq!(connection.read(&mut head).await.unwrap(), 18);
+        // Whether the client is still there.
+        assert!(connection.read(&mut head).now_or_never().is_none());
+        assert!(connection.timer.is_none(), "what serves it has deadlines of its own");
+        connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let timer = connection.timer.as_ref().unwrap();
+        assert!(timer.deadline() > (Instant::now() + BEHIND).into());
     }
 
     #[test]

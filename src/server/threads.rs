@@ -1,15 +1,10 @@
 //! Threads that serve clients, each with a runtime of its own.
 
-use std::net;
+use std::{net, sync::Arc};
 
-use salvo::Service;
-use tokio::{
-    net::TcpListener,
-    runtime::{self, Runtime},
-    sync::oneshot,
-};
+use tokio::{net::TcpListener, runtime, sync::oneshot};
 
-use super::{Serving, listener::Plan};
+use super::{Destination, Serving, listener::Plan, serving::Closing};
 
 /// Threads for what blocks, at most: the names of vLLM servers are resolved there, and nothing else is done. Many enough
 /// that a name which takes its time does not keep the others waiting.
@@ -20,7 +15,7 @@ pub(super) async fn start(
     number: usize,
     socket: net::TcpListener,
     plan: Plan,
-    service: Service,
+    destination: Destination,
 ) -> anyhow::Result<Serving> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -29,39 +24,45 @@ pub(super) async fn start(
         .build()?;
     let (begun, begins) = oneshot::channel();
     let (ended, ends) = oneshot::channel();
+    let closing = Arc::<Closing>::default();
+    let closes = Arc::clone(&closing);
     std::thread::Builder::new().name(format!("serve-{number}")).spawn(move || {
         vllm_gateway_client::use_own_connections();
-        run(&runtime, socket, plan, service, begun);
+        runtime.block_on(run(socket, plan, destination, closes, begun));
         // What is still to be resolved for nobody is not waited for.
         runtime.shutdown_background();
         let _ = ended.send(());
     })?;
-    let handles = begins.await??;
+    begins.await??;
     let task = tokio::spawn(async move {
         // The thread tells of its end, or is gone.
         let _ = ends.await;
     });
-    Ok(Serving { handles, tasks: vec![task] })
+    Ok(Serving::new(closing, task))
 }
 
-type Begun = oneshot::Sender<anyhow::Result<Vec<salvo::server::ServerHandle>>>;
+type Begun = oneshot::Sender<anyhow::Result<()>>;
 
-fn run(runtime: &Runtime, socket: net::TcpListener, plan: Plan, service: Service, begun: Begun) {
-    runtime.block_on(async move {
-        let serving = match TcpListener::from_std(socket) {
-            Ok(socket) => plan.serve(socket, service).await.map_err(Into::into),
-            Err(error) => Err(error.into()),
-        };
-        match serving {
-            Ok(Serving { handles, tasks }) => {
-                // Who waits for it may have given up; then nobody stops it, and it must not serve.
-                if begun.send(Ok(handles)).is_ok() {
-                    Serving { handles: Vec::new(), tasks }.ended().await;
-                }
-            }
-            Err(error) => {
-                let _ = begun.send(Err(error));
+async fn run(
+    socket: net::TcpListener,
+    plan: Plan,
+    destination: Destination,
+    closing: Arc<Closing>,
+    begun: Begun,
+) {
+    let opened = match TcpListener::from_std(socket) {
+        Ok(socket) => plan.open(socket, destination, closing).await.map_err(Into::into),
+        Err(error) => Err(error.into()),
+    };
+    match opened {
+        Ok(receiving) => {
+            // Who waits for it may have given up; then nobody stops it, and it must not serve.
+            if begun.send(Ok(())).is_ok() {
+                receiving.await;
             }
         }
-    });
+        Err(error) => {
+            let _ = begun.send(Err(error));
+        }
+    }
 }

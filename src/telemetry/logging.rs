@@ -20,7 +20,9 @@ pub(crate) enum LogFormat {
 /// Begins to write log lines to standard error. A second call changes nothing.
 pub(crate) fn init(format: LogFormat) {
     let terminal = std::io::stderr().is_terminal();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,salvo_core=warn"));
+    // Whoever can reach a port with TLS makes rustls complain, as often as they like: what fails is told by those who call it.
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,salvo_core=warn,rustls=off"));
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
     let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);

@@ -160,7 +160,7 @@ async fn an_upstreams_upgrade_or_compressed_answer_reaches_no_client() {
         "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nX-Inner: INNER\r\n\r\nINNER",
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nX-Inner: INNER\r\n\
          Content-Length: 5\r\n\r\nINNER",
-        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: identity\r\nContent-Encoding: gzip\r\n\
          Transfer-Encoding: chunked\r\n\r\n5\r\nINNER\r\n0\r\n\r\n",
     ];
     for answer in answers {

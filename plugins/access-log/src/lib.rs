@@ -44,7 +44,7 @@ impl Filter for AccessLog {
     async fn on_request(&self, _ex: &mut Exchange) -> Result<Flow, Error> {
         // Room is taken now: a record that finds none at the end would be lost.
         let ticket = self.records.ticket().await?;
-        Ok(Flow::Watch(Box::new(Entry(ticket))))
+        Ok(Flow::Watch(Box::new(Entry { ticket, open: false })))
     }
 
     fn on_start(&self, services: &Services) {
@@ -53,20 +53,24 @@ impl Filter for AccessLog {
 }
 
 /// The record to be of one exchange.
-struct Entry(Ticket);
+struct Entry {
+    ticket: Ticket,
+    /// An upstream was tried, and the record written for that.
+    open: bool,
+}
 
 impl ResponseFilter for Entry {
-    fn before_upstream(&mut self, facts: &Facts) -> Result<(), Error> {
-        self.0.open(facts);
-        Ok(())
-    }
-
     fn on_attempt(&mut self, facts: &Facts) {
-        self.0.checkpoint(facts);
+        if self.open {
+            self.ticket.checkpoint(facts);
+        } else {
+            self.ticket.open(facts);
+            self.open = true;
+        }
     }
 
     fn on_head(&mut self, _head: &mut Head, facts: &Facts) {
-        self.0.checkpoint(facts);
+        self.ticket.checkpoint(facts);
     }
 
     fn wants(&self) -> Wants {
@@ -74,16 +78,19 @@ impl ResponseFilter for Entry {
     }
 
     fn on_chunk(&mut self, _chunk: &mut Bytes, facts: &Facts) {
-        self.0.checkpoint(facts);
+        // An answer that is no stream says at its end what it cost; until then there is nothing to write.
+        if facts.stream() {
+            self.ticket.checkpoint(facts);
+        }
     }
 
     fn on_last(&mut self, facts: &Facts, outcome: Outcome) {
-        self.0.close(facts, outcome);
+        self.ticket.close(facts, outcome);
     }
 
     fn on_complete(mut self: Box<Self>, facts: &Facts, outcome: Outcome) {
         // Where nothing went out at the end, there was no last moment before.
-        self.0.close(facts, outcome);
+        self.ticket.close(facts, outcome);
     }
 }
 

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Empty, StreamBody, combinators::UnsyncBoxBody};
 use vllm_gateway_wire::sse::Hide;
 
 use super::*;
-use crate::{BodyLimits, Choices, Ending, Incoming, Route};
+use crate::{BodyLimits, Choices, Ending, Incoming, RequestId, Route};
 
 type Upstream = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -23,7 +23,7 @@ fn exchange() -> Exchange {
         route: Route::of_path(path).unwrap(),
         pipeline: None,
         client_ip: [127, 0, 0, 1].into(),
-        request_id: String::new(),
+        request_id: RequestId::new(),
     })
 }
 
@@ -49,7 +49,7 @@ fn deadlines() -> Deadlines {
 fn streaming(upstream: Upstream, hide: Hide, deadlines: Deadlines) -> ResponseBody<Upstream> {
     let choices = Choices { several: false, n: 1 };
     let reader = AnswerReader::stream(Answer::Completion, hide, choices, Arc::default());
-    ResponseBody::new(exchange(), upstream, reader, None, deadlines)
+    ResponseBody::new(Box::new(exchange()), upstream, reader, None, deadlines)
 }
 
 /// What comes of it until it is silent for so long, or talks too much.
@@ -142,11 +142,12 @@ async fn a_silent_answer_that_is_cut_off_says_so_where_it_may() {
 #[tokio::test]
 async fn nothing_is_added_to_whole_answers_and_to_streams_of_declared_length() {
     let whole = AnswerReader::whole(Answer::Completion, None);
-    let mut body = ResponseBody::new(exchange(), silent_after(&["{"]), whole, None, deadlines());
+    let mut body = ResponseBody::new(Box::new(exchange()), silent_after(&["{"]), whole, None, deadlines());
     assert_eq!(until_silent(&mut body, LONG).await, "{");
     let choices = Choices { several: false, n: 1 };
     let reader = AnswerReader::stream(Answer::Completion, Hide::Nothing, choices, Arc::default());
-    let mut body = ResponseBody::new(exchange(), silent_after(&[": a\n\n"]), reader, Some(100), deadlines());
+    let mut body =
+        ResponseBody::new(Box::new(exchange()), silent_after(&[": a\n\n"]), reader, Some(100), deadlines());
     assert_eq!(until_silent(&mut body, LONG).await, ": a\n\n");
 }
 
@@ -186,13 +187,13 @@ async fn an_event_that_lacks_its_blank_line_is_not_completed_by_the_word_of_the_
 async fn an_answer_that_ends_before_its_declared_length_has_broken_and_nothing_fills_it_up() {
     let ends_after = |pieces: &[&'static str]| StreamBody::new(frames(pieces)).boxed_unsync();
     let whole = AnswerReader::whole(Answer::Completion, None);
-    let mut body = ResponseBody::new(exchange(), ends_after(&["{}"]), whole, Some(3), deadlines());
+    let mut body = ResponseBody::new(Box::new(exchange()), ends_after(&["{}"]), whole, Some(3), deadlines());
     assert_eq!(body.next().await.unwrap().unwrap(), "{}");
     assert!(body.next().await.unwrap().is_err());
     for broken in [ends_after(&["data: {}\n\n"]), breaks_after(&["data: {}\n\n"])] {
         let choices = Choices { several: false, n: 1 };
         let reader = AnswerReader::stream(Answer::Completion, Hide::Nothing, choices, Arc::default());
-        let mut body = ResponseBody::new(exchange(), broken, reader, Some(100), deadlines());
+        let mut body = ResponseBody::new(Box::new(exchange()), broken, reader, Some(100), deadlines());
         assert_eq!(body.next().await.unwrap().unwrap(), "data: {}\n\n");
         assert!(body.next().await.unwrap().is_err());
     }
@@ -204,7 +205,7 @@ async fn a_body_of_no_bytes_is_whole_before_anybody_asks_for_it() {
         AnswerReader::whole(Answer::Completion, None),
         AnswerReader::stream(Answer::Completion, Hide::All, Choices { several: false, n: 1 }, Arc::default()),
     ] {
-        let body = ResponseBody::new(exchange(), silent_after(&[]), reader, Some(0), deadlines());
+        let body = ResponseBody::new(Box::new(exchange()), silent_after(&[]), reader, Some(0), deadlines());
         assert!(body.exchange().has_ended());
     }
 }

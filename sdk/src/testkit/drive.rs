@@ -19,7 +19,7 @@ use vllm_gateway_wire::sse::Hide;
 use super::{Gateway, Request, Run, request::Stays};
 use crate::{
     Answer, AnswerReader, BodyLimits, Choices, Deadlines, Ending, Error, Exchange, Fingerprint, Head,
-    Incoming, Outcome, Reply, ResponseBody, Route, Target,
+    Incoming, Outcome, Reply, RequestId, ResponseBody, Route, Target,
 };
 
 type Body = ResponseBody<UnsyncBoxBody<bytes::Bytes, std::io::Error>>;
@@ -85,7 +85,7 @@ fn exchange(request: Request, limits: Arc<BodyLimits>) -> Exchange {
         route,
         pipeline: Some("test".into()),
         client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        request_id: format!("test-{}", Uuid::new_v4()),
+        request_id: RequestId::given(format!("test-{}", Uuid::new_v4())),
     })
 }
 
@@ -129,7 +129,11 @@ async fn handle(gateway: &Gateway, mut ex: Exchange, stays: Stays, called: &Noti
         heartbeat: None,
     };
     let left = length.map(|length| length as u64);
-    Answered::Body(head, Box::new(ResponseBody::new(ex, upstream.body(), reader, left, deadlines)), length)
+    Answered::Body(
+        head,
+        Box::new(ResponseBody::new(Box::new(ex), upstream.body(), reader, left, deadlines)),
+        length,
+    )
 }
 
 /// Everything up to the moment at which the upstream has the request. Says what the client did not ask for.
