@@ -21,7 +21,7 @@ use crate::{growth::slope, load, process::Stage};
 pub(crate) struct Crowds {
     /// Streams that run at every moment.
     pub(crate) streams: usize,
-    /// Connections that ask once at the beginning, once at the end, and are silent in between.
+    /// Connections that ask now and then, and are silent in between.
     pub(crate) idle: usize,
 }
 
@@ -32,6 +32,8 @@ const LEAVES: u64 = 20;
 /// Clients that ask for whole answers, each some times a second.
 const ASKERS: usize = 32;
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long an idle connection is silent: the gateway closes one after an hour.
+const SILENCE: Duration = Duration::from_mins(40);
 
 #[derive(Default)]
 struct Tally {
@@ -63,15 +65,12 @@ pub(crate) async fn measure(program: &str, length: Duration, crowds: Crowds) {
     for _ in 0..ASKERS {
         tasks.spawn(answers(Arc::clone(&stage), Arc::clone(&stop), Arc::clone(&tally)));
     }
-    watch(&stage, length, &tally).await;
+    let mut closed = watch(&stage, length, &tally, &mut idle).await;
     stop.store(true, Ordering::Relaxed);
     while let Some(ended) = tasks.join_next().await {
         ended.unwrap();
     }
-    let mut closed = 0;
-    for socket in &mut idle {
-        closed += usize::from(!ask(socket, &health()).await);
-    }
+    closed += ask_all(&mut idle).await;
     drop(idle);
     println!("idle connections that had been closed: {closed} of {}", crowds.idle);
     // What the clients have closed is gone from the gateway soon, and pooled connections after their idle time.
@@ -86,9 +85,23 @@ pub(crate) async fn measure(program: &str, length: Duration, crowds: Crowds) {
     println!("{}", stage.records().await);
 }
 
-/// Samples memory until the time is up.
-async fn watch(stage: &Stage, length: Duration, tally: &Tally) {
+/// Asks on each of these connections, and lets go of those that have been closed: how many.
+async fn ask_all(idle: &mut Vec<TcpStream>) -> usize {
+    let before = idle.len();
+    let mut open = Vec::with_capacity(before);
+    for mut socket in idle.drain(..) {
+        if ask(&mut socket, &health()).await {
+            open.push(socket);
+        }
+    }
+    *idle = open;
+    before - idle.len()
+}
+
+/// Samples memory until the time is up, and gives back how many of the idle connections were closed meanwhile.
+async fn watch(stage: &Stage, length: Duration, tally: &Tally, idle: &mut Vec<TcpStream>) -> usize {
     let begun = Instant::now();
+    let (mut closed, mut asked) = (0, Instant::now());
     let every = (length / 120).clamp(Duration::from_secs(1), Duration::from_secs(60));
     let mut samples = Vec::new();
     while begun.elapsed() < length {
@@ -96,6 +109,10 @@ async fn watch(stage: &Stage, length: Duration, tally: &Tally) {
         let hours = begun.elapsed().as_secs_f64() / 3_600.0;
         let (resident, anonymous) = stage.gateway.memory();
         samples.push((hours, resident as f64, anonymous as f64));
+        if asked.elapsed() > SILENCE {
+            closed += ask_all(idle).await;
+            asked = Instant::now();
+        }
         if samples.len() % 10 == 0 {
             let errors = tally.errors.load(Ordering::Relaxed);
             println!("{:>6.0} s            {}, {errors} errors", hours * 3_600.0, stage.gateway.resources());
@@ -111,6 +128,7 @@ async fn watch(stage: &Stage, length: Duration, tally: &Tally) {
         per_hour(|sample| sample.1),
         per_hour(|sample| sample.2)
     );
+    closed
 }
 
 /// One stream after another, of which some are left in the middle.
