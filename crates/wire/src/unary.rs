@@ -231,8 +231,19 @@ impl BodyReader {
 
 /// Whether the byte, outside of strings, begins and ends nothing, and leaves things as they are behind a value.
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'.' | b'-' | b'+' | b':')
+    PLAIN[usize::from(byte)]
 }
+
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        plain[byte as usize] =
+            byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'.' | b'-' | b'+' | b':');
+        byte += 1;
+    }
+    plain
+};
 
 /// The end of the first `"usage"` from this place on whose first quote is not an escaped one, given the byte before
 /// all of these.
