@@ -1,7 +1,7 @@
 //! The head of an answer: its status, the headers that are wanted, and how its body is framed (RFC 9112, section 6.3).
 
 use bytes::{Buf, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_ENCODING};
 
 use crate::{error::Malformed, framing::Framing};
 
@@ -56,8 +56,13 @@ fn parse(bytes: &[u8], keep: &[HeaderName]) -> Result<Option<(Head, usize)>, Mal
         if let Some(name) = keep.iter().find(|name| name.as_str().eq_ignore_ascii_case(header.name)) {
             let value = HeaderValue::from_bytes(header.value);
             let value = value.map_err(|_| Malformed("a header has a value that is none"))?;
-            // Of several the first, as a reader would take it who does not expect several.
-            kept.entry(name).or_insert(value);
+            if *name == CONTENT_ENCODING {
+                // One upon another: each of them counts.
+                kept.append(name, value);
+            } else {
+                // Of several the first, as a reader would take it who does not expect several.
+                kept.entry(name).or_insert(value);
+            }
         }
     }
     let bodiless = status.is_informational() || matches!(status.as_u16(), 204 | 304);
