@@ -3,7 +3,9 @@
 mod caps;
 mod options;
 
-use vllm_gateway_sdk::{BuildCx, BuildError, Error, Exchange, Filter, Flow, ModelPlace, Plugin, async_trait};
+use vllm_gateway_sdk::{
+    BuildCx, BuildError, Error, Exchange, Filter, Flow, Generates, ModelPlace, Plugin, async_trait,
+};
 
 use caps::Caps;
 use options::Options;
@@ -28,11 +30,16 @@ impl Plugin for CostCaps {
 impl Filter for CostCaps {
     async fn on_request(&self, ex: &mut Exchange) -> Result<Flow, Error> {
         let route = ex.route();
-        // A form has one recording and none of these members; a list of models has no body.
-        if route.model != ModelPlace::Json {
+        // A list of models has no body.
+        if route.model == ModelPlace::None {
             return Ok(Flow::Continue);
         }
-        let Some(json) = ex.body().await?.json() else { return Ok(Flow::Continue) };
+        let body = ex.body().await?;
+        // What a recording makes of tokens nobody knows; but of it, too, several texts may be asked for, and long ones.
+        if let Some(form) = body.form() {
+            self.0.check(Generates::Any, &form.cost)?;
+        }
+        let Some(json) = body.json() else { return Ok(Flow::Continue) };
         self.0.check(route.generates, &json.cost)?;
         if let Some((amount, value)) = self.0.left_open(route.generates, json) {
             ex.set_amount(amount, value);

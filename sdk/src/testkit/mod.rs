@@ -32,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-pub use request::{Request, chat, get, post};
+pub use request::{Request, chat, form, get, post};
 pub use run::Run;
 pub use services::AppSetup;
 pub use upstream::{Upstream, json, raw, sse, unreachable};

@@ -39,6 +39,19 @@ pub fn post(path: &str, body: &str) -> Request {
     request.header("content-type", "application/json")
 }
 
+/// A request with a multipart form of these fields as its body.
+#[must_use]
+pub fn form(path: &str, fields: &[(&str, &str)]) -> Request {
+    const BOUNDARY: &str = "a-line-that-stands-in-no-field";
+    let part = |(name, value): &(&str, &str)| {
+        format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let parts: String = fields.iter().map(part).collect();
+    let mut request = get(path).body(format!("{parts}--{BOUNDARY}--\r\n"));
+    request.method = Method::POST;
+    request.header("content-type", &format!("multipart/form-data; boundary={BOUNDARY}"))
+}
+
 /// A request without a body.
 #[must_use]
 pub fn get(path: &str) -> Request {

@@ -13,7 +13,7 @@ pub use error::MultipartError;
 pub use read::FormReader;
 
 use crate::edit::{Edits, turn_on};
-use crate::peek::{Field, FieldValue, Flag, Lax};
+use crate::peek::{Amount, Cost, Field, FieldValue, Flag, Lax};
 
 /// How many parts a form may have.
 pub const MAX_PARTS: usize = 64;
@@ -35,6 +35,8 @@ pub enum Name {
     IncludeUsage,
     /// `stream_continuous_usage_stats`
     ContinuousUsageStats,
+    /// `n`, `max_completion_tokens` and the like.
+    Amount(Amount),
 }
 
 impl Name {
@@ -45,12 +47,14 @@ impl Name {
             Self::Stream => "stream",
             Self::IncludeUsage => "stream_include_usage",
             Self::ContinuousUsageStats => "stream_continuous_usage_stats",
+            Self::Amount(amount) => amount.name(),
         }
     }
 
     fn of(name: &str) -> Option<Self> {
         [Self::Model, Self::Stream, Self::IncludeUsage, Self::ContinuousUsageStats]
             .into_iter()
+            .chain(Amount::ALL.map(Self::Amount))
             .find(|known| known.as_str() == name)
     }
 }
@@ -66,6 +70,8 @@ pub struct Form {
     pub include_usage: Option<Flag>,
     /// The field `stream_continuous_usage_stats`; of several the last.
     pub continuous_usage_stats: Option<Flag>,
+    /// How much the form asks for. An empty field is none, as FastAPI takes it.
+    pub cost: Cost,
     /// The boundary, without its dashes.
     pub boundary: String,
     /// Offset of the closing boundary's first dash: further parts go there.

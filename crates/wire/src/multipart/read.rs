@@ -3,7 +3,7 @@
 use memchr::{memmem, memrchr};
 
 use super::{Form, MAX_HEADERS, MAX_PARTS, MAX_VALUE, MultipartError, Name, header};
-use crate::peek::{Field, FieldValue, Flag, Lax};
+use crate::peek::{Cost, Field, FieldValue, Flag, Lax};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -55,6 +55,7 @@ impl FormReader {
                 stream: false,
                 include_usage: None,
                 continuous_usage_stats: None,
+                cost: Cost::default(),
                 boundary: boundary.to_owned(),
                 close: 0,
                 body_len: 0,
@@ -226,6 +227,8 @@ impl FormReader {
             Name::Stream => self.form.stream = flag().value.is_true(),
             Name::IncludeUsage => self.form.include_usage = Some(flag()),
             Name::ContinuousUsageStats => self.form.continuous_usage_stats = Some(flag()),
+            Name::Amount(_) if self.kept.is_empty() => {}
+            Name::Amount(amount) => self.form.cost.asks_in_form(amount, &self.kept, range),
             Name::Model => {
                 let text = std::str::from_utf8(&self.kept)
                     .map_err(|_| MultipartError::OddField { field, problem: "it is not UTF-8" })?;

@@ -177,7 +177,15 @@ impl Cost {
     }
 
     pub(super) fn asks(&mut self, amount: Amount, raw: &[u8], range: Range<usize>) {
-        let value = lax::amount(raw);
+        self.note(amount, lax::amount(raw), range);
+    }
+
+    /// The same of a form's field, which is a text.
+    pub(crate) fn asks_in_form(&mut self, amount: Amount, text: &[u8], range: Range<usize>) {
+        self.note(amount, Some(lax::amount_of_text(text)), range);
+    }
+
+    fn note(&mut self, amount: Amount, value: Option<u64>, range: Range<usize>) {
         let asked = &mut self.amounts[amount as usize];
         asked.most = asked.most.max(value);
         asked.last = Some(LastAsked { value, range });

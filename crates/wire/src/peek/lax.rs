@@ -75,24 +75,37 @@ pub(crate) fn amount(raw: &[u8]) -> Option<u64> {
         Some(b'f') => Some(0.0),
         _ => number(raw),
     };
+    Some(rounded_up(asked))
+}
+
+/// The same of a text.
+pub(crate) fn amount_of_text(text: &[u8]) -> u64 {
+    rounded_up(std::str::from_utf8(text).ok().and_then(number_of_text))
+}
+
+fn rounded_up(asked: Option<f64>) -> u64 {
     match asked {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "what is beyond u64 becomes its end"
         )]
-        Some(asked) if !asked.is_nan() => Some(asked.ceil() as u64),
-        _ => Some(u64::MAX),
+        Some(asked) if !asked.is_nan() => asked.ceil() as u64,
+        _ => u64::MAX,
     }
 }
 
 /// A number, or a string that holds one, with the underscores and the space around it that pydantic takes.
 fn number(raw: &[u8]) -> Option<f64> {
     match raw.first() {
-        Some(b'"') => unescape(raw)?.trim().replace('_', "").parse().ok(),
+        Some(b'"') => number_of_text(&unescape(raw)?),
         Some(b'-' | b'0'..=b'9') => plain_number(raw),
         _ => None,
     }
+}
+
+fn number_of_text(text: &str) -> Option<f64> {
+    text.trim().replace('_', "").parse().ok()
 }
 
 /// The text of a JSON string given with its quotes; `None` if it holds an unpaired surrogate.
