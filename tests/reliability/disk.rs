@@ -22,7 +22,7 @@ async fn without_room_for_a_journal_file_requests_are_refused_until_there_is() {
     gateway.becomes_ready(200).await;
     let held = Held::new(&site);
     // A write beyond the limit is an error and a signal that ends a process, as it is with some quotas.
-    gateway.limit_files(Some(2 * MIB));
+    gateway.limit_files(Some(MIB));
     let mut asked = refused(&gateway.data, "tight", 12_000).await;
     assert!(asked.iter().any(Asked::unrecorded), "there was room for 12,000 records");
     assert!(site.journal_bytes() <= 8 * MIB);

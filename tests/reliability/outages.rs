@@ -279,6 +279,11 @@ async fn a_record_that_mongodb_refuses_is_kept_aside_and_counted() {
     assert_eq!(gateway.settled().await.stored, 1);
     let validator = doc! { "userAgent": { "$ne": "poison" } };
     mongo::run(&server.uri, &database, doc! { "collMod": "records", "validator": validator }).await;
+    // The next start must know the key before it has asked the store.
+    until("the local copy has the app", || async {
+        std::fs::read_to_string(site.path("data/apps.json")).is_ok_and(|copy| copy.contains("acme"))
+    })
+    .await;
     gateway.kill();
     let all = site.store().await;
     all.purge("2100-01-01T00:00:00Z".parse().unwrap(), 10).await.unwrap();
