@@ -10,7 +10,7 @@ use super::{
     Failure,
     address::address,
     print,
-    run::{serve, start},
+    run::{Signals, serve, start},
     runtime,
 };
 
@@ -47,6 +47,7 @@ async fn demonstrate(args: &Args, folder: &Path) -> Result<(), Failure> {
     let simulator = Simulator::start(options).await.context("cannot start the simulated vLLM")?;
     let path = folder.join("gateway.toml");
     std::fs::write(&path, config(args, &simulator.url()))?;
+    let signals = Signals::listen()?;
     let gateway = start(&path).await?;
     if !gateway.ready(Duration::from_secs(5)).await {
         return Err(anyhow::anyhow!("the gateway did not become ready").into());
@@ -56,7 +57,7 @@ async fn demonstrate(args: &Args, folder: &Path) -> Result<(), Failure> {
     let admin = format!("http://{}", gateway.admin_address());
     let key = create_app(&admin, token.trim()).await.context("cannot create an app")?;
     print(&instructions(&format!("http://{}", gateway.data_address()), &admin, token.trim(), &key))?;
-    let done = serve(gateway).await;
+    let done = serve(gateway, signals).await;
     simulator.shutdown().await;
     done
 }

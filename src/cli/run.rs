@@ -11,8 +11,13 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let runtime = runtime()?;
     let done = runtime.block_on(async {
         let _listening = outlive_file_limits()?;
-        let gateway = start(path).await?;
-        serve(gateway).await
+        // Heard from now on: before that, a signal would end the process whatever it is at.
+        let mut signals = Signals::listen()?;
+        let gateway = tokio::select! {
+            started = start(path) => started?,
+            () = signals.end() => return Ok(()),
+        };
+        serve(gateway, signals).await
     });
     // A store that hangs must not keep the process: what could be flushed has been.
     runtime.shutdown_background();
@@ -39,23 +44,44 @@ pub(super) async fn start(path: &Path) -> Result<Gateway, Failure> {
     }
 }
 
+/// The signals that a gateway listens to.
+pub(super) struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(super) fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits until somebody wants it to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// SIGHUP reloads, SIGTERM and SIGINT drain, a second one ends at once.
-pub(super) async fn serve(gateway: Gateway) -> Result<(), Failure> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+pub(super) async fn serve(gateway: Gateway, mut signals: Signals) -> Result<(), Failure> {
     loop {
         tokio::select! {
-            _ = hangup.recv() => { gateway.reload().await; }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = signals.hangup.recv() => { gateway.reload().await; }
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
         }
     }
     let ending = gateway.ending();
     tokio::select! {
         () = gateway.shutdown() => return Ok(()),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = signals.end() => {}
     }
     ending.cut();
     Err(anyhow::anyhow!("ended at once by a second signal").into())
