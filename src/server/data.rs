@@ -1,10 +1,6 @@
 //! The data plane: from the head of a request to an exchange, and from its answer back.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    panic::AssertUnwindSafe,
-    sync::Arc,
-};
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 use http::{
@@ -20,7 +16,7 @@ use vllm_gateway_sdk::{
     RequestId, Route, Services,
 };
 
-use super::{hygiene, models, sent::Sent};
+use super::{hygiene, ip_of, models, sent::Sent};
 use crate::{
     gateway::{Current, Drain, Runtime},
     proxy::{Answered, dispatch},
@@ -46,8 +42,7 @@ impl Handler for Routed {
             return;
         }
         let body = req.take_body().map_err(Into::into).boxed_unsync();
-        let peer =
-            req.remote_addr().clone().into_std().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |addr| addr.ip());
+        let peer = ip_of(req.remote_addr());
         let (head, sent) = self.0.serve(head_of(req), body, peer).await;
         res.status_code = Some(head.status);
         res.headers_mut().extend(head.headers);

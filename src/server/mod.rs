@@ -22,8 +22,15 @@ pub(crate) use door::Limits;
 pub(crate) use listener::{Bound, Destination, Manner, bind, serve, serve_on_threads};
 pub(crate) use serving::Serving;
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use salvo::cors::{AllowOrigin, CallNext, Cors, CorsHandler};
 use vllm_gateway_config::CorsOptions;
+
+/// The address of a client, which on a port of TCP always has one.
+fn ip_of(peer: &salvo::conn::SocketAddr) -> IpAddr {
+    peer.clone().into_std().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
+}
 
 /// Lets the pages of these origins call the data plane from a browser.
 pub(crate) fn cors(options: &CorsOptions) -> CorsHandler {

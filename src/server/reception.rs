@@ -1,10 +1,6 @@
 //! Takes the connections of a port, and serves each of them until it ends.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use salvo::{
     conn::{Accepted, Acceptor},
@@ -19,6 +15,7 @@ use tokio::{
 use super::{
     Destination,
     entry::{self, BODY_GAP, Way},
+    ip_of,
     patience::Patient,
     serving::Closing,
 };
@@ -79,7 +76,7 @@ where
     A::Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Accepted { stream, fuse_config, conn_ctrl, local_addr, remote_addr, http_scheme, .. } = accepted;
-    let peer = remote_addr.clone().into_std().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    let peer = ip_of(&remote_addr);
     let Destination { router, plane } = destination;
     let router = router.hyper_handler(local_addr, remote_addr, http_scheme, fuse_config, conn_ctrl, None);
     entry::serve(Patient::new(stream), Way { plane: plane.clone(), peer, router }, Arc::clone(closing))

@@ -75,7 +75,7 @@ impl Folder {
             file = %self.file(number).display(),
             aside = %aside.display(),
             pages_lost = lost,
-            pages = bytes.len() / 4096,
+            pages = bytes.len() / salvage::PAGE,
             error = error.map(tracing::field::display),
             "the disk does not give back all of a file of the journal: records in the pages that are lost are lost, \
              unless the file that was put aside can be read elsewhere"

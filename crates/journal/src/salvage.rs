@@ -10,7 +10,7 @@ use crate::layout::REGION;
 /// What is read at once where the file reads well, in bytes.
 const STEP: usize = 256 * 1024;
 /// What is given up at once where it does not: a page of memory.
-const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 
 /// Reads some bytes at a place of a file, as many as there are.
 pub(crate) trait ReadAt {

@@ -177,6 +177,10 @@ impl StreamReader {
         if !rest.is_empty() {
             self.read(&Event::parse(&rest));
         }
+        // Too long to be held, and without its blank line: it is whole if it says what the response cost.
+        if self.last_words.as_ref().is_some_and(|words| words.usage().is_some()) {
+            self.read_last_words();
+        }
         self.release();
         if self.plan.hide != Hide::Nothing {
             self.out.extend_from_slice(&rest);

@@ -295,6 +295,13 @@ fn what_a_response_cost_is_read_however_long_its_last_event_is() {
                 (Some(30_000), Some(4_000), UsageKind::Final)
             );
         }
+        for (left_out, is_whole) in [(2, true), (3, false), (100, false)] {
+            let mut reader = StreamReader::new(StreamPlan::watch(Kind::Responses));
+            let cut = &event.as_bytes()[..event.len() - left_out];
+            cut.chunks(70_000).for_each(|piece| drop(reader.push(&Bytes::copy_from_slice(piece))));
+            reader.finish();
+            assert_eq!(reader.saw_terminator(), is_whole, "without its last {left_out} bytes");
+        }
     }
 }
 
