@@ -97,8 +97,11 @@ pub(crate) fn page(shared: &Shared) -> String {
     page.text
 }
 
-/// Which part of the KV cache is in use, taking it to be as large as every seat with a full context.
+/// Which part of the KV cache is in use; where nobody said how large it is, as large as every seat with a full context.
 pub(crate) fn kv_usage(shared: &Shared) -> f64 {
+    if let (Some(_), Some(cache)) = (shared.options.num_gpu_blocks, &shared.prefix_cache) {
+        return cache.usage();
+    }
     let part = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
     let room = part(shared.options.max_num_seqs) * part(shared.options.max_model_len);
     (part(shared.metrics.cached_tokens.load(Relaxed)) / room.max(1.0)).min(1.0)

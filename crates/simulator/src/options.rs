@@ -40,6 +40,14 @@ pub struct Options {
     pub multimodal: bool,
     /// How fast tokens come.
     pub speed: Speed,
+    /// What each token of a prompt costs that is not in the prefix cache, before [`Speed::ttft`] begins. Prompts are
+    /// computed one after another; zero computes all at once.
+    pub prefill: Duration,
+    /// `--block-size`: how many tokens the prefix cache keeps and finds together.
+    pub block_size: usize,
+    /// `--num-gpu-blocks-override`: how many blocks the KV cache has, for what runs and for what is kept of what ran.
+    /// `None` is as many as every seat may need.
+    pub num_gpu_blocks: Option<usize>,
     /// `--max-num-seqs`: how many sequences run at once; further ones wait.
     pub max_num_seqs: usize,
     /// `--max-num-queued-reqs`: with this many requests running **or** waiting, the next gets 503 (b16).
@@ -50,7 +58,7 @@ pub struct Options {
     pub keep_alive: Duration,
     /// `--enable-force-include-usage`: every stream carries usage, in every event.
     pub force_include_usage: bool,
-    /// `--enable-prompt-tokens-details`, with a prefix cache behind it.
+    /// `--enable-prompt-tokens-details`: usage tells what was in the prefix cache.
     pub prompt_tokens_details: bool,
     /// `--enable-request-id-headers`: `x-request-id` on every answer.
     pub request_id_headers: bool,
@@ -96,6 +104,10 @@ impl Default for Options {
             auto_tools: AutoTools::Text,
             multimodal: false,
             speed: Speed::default(),
+            prefill: Duration::ZERO,
+            // That of the recorded machine; a GPU's is 16.
+            block_size: 128,
+            num_gpu_blocks: None,
             max_num_seqs: 1024,
             max_num_queued_reqs: None,
             sse_keep_alive_interval: None,

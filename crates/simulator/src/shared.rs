@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, watch};
 
-use crate::engine::{Control, PrefixCache, Seats};
+use crate::engine::{Control, Prefill, PrefixCache, Seats};
 use crate::fault::Faults;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -27,7 +27,9 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) seen: SeenRequests,
     pub(crate) metrics: Metrics,
-    pub(crate) prefix_cache: PrefixCache,
+    /// Where anybody can tell that there is one: by usage, time or room.
+    pub(crate) prefix_cache: Option<Arc<PrefixCache>>,
+    pub(crate) prefill: Prefill,
     pub(crate) replay: RwLock<Option<Arc<Replay>>>,
     /// Told of everything that a test may wait for.
     pub(crate) changed: Notify,
@@ -44,7 +46,9 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(options: Options) -> Self {
-        let control = Control { speed: options.speed, ..Control::default() };
+        let control = Control { speed: options.speed, prefill: options.prefill, ..Control::default() };
+        let has_cache =
+            options.prompt_tokens_details || !options.prefill.is_zero() || options.num_gpu_blocks.is_some();
         let now = SystemTime::now();
         let born = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
         let model = hash(options.models.join(",").as_bytes());
@@ -56,7 +60,9 @@ impl Shared {
             ledger: Ledger::new(options.keep_generations),
             seen: SeenRequests::new(options.keep_requests),
             metrics: Metrics::default(),
-            prefix_cache: PrefixCache::default(),
+            prefix_cache: has_cache
+                .then(|| Arc::new(PrefixCache::new(options.block_size, options.num_gpu_blocks))),
+            prefill: Prefill::new(),
             replay: RwLock::default(),
             changed: Notify::new(),
             door: watch::Sender::new(Door::Open),
@@ -79,6 +85,12 @@ impl Shared {
     /// Sixteen hexadecimal digits, as in vLLM's ids.
     pub(crate) fn new_id(&self) -> String {
         Random::new(self.next_random()).hex16()
+    }
+
+    pub(crate) fn forget_prefixes(&self) {
+        if let Some(cache) = &self.prefix_cache {
+            cache.clear();
+        }
     }
 
     pub(crate) fn stop(&self) {

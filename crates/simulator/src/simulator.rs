@@ -106,6 +106,21 @@ impl Simulator {
         self.control(|control| control.speed = speed);
     }
 
+    /// Lets everything take so many times as long as it was started with, prompts and tokens, for what runs as well; 1 is
+    /// as it was started.
+    pub fn slow_down(&self, times: f64) {
+        let Options { speed, prefill, .. } = self.shared.options;
+        self.control(|control| {
+            control.prefill = prefill.mul_f64(times);
+            control.speed = Speed { ttft: speed.ttft.mul_f64(times), itl: speed.itl.mul_f64(times), ..speed };
+        });
+    }
+
+    /// Empties the prefix cache, as a start would.
+    pub fn forget_prefixes(&self) {
+        self.shared.forget_prefixes();
+    }
+
     /// Changes how many sequences run at once. What runs goes on.
     pub fn set_max_num_seqs(&self, sequences: usize) {
         self.shared.seats.resize(sequences);
@@ -214,6 +229,12 @@ impl Simulator {
     /// Tokens generated since the start, over all requests.
     pub fn generated_tokens(&self) -> usize {
         self.shared.metrics.generation_tokens.load(Ordering::Relaxed)
+    }
+
+    /// Tokens of prompts since the start: those that were looked up in the prefix cache, and those that were found.
+    pub fn prefix_cache_tokens(&self) -> (usize, usize) {
+        let metrics = &self.shared.metrics;
+        (metrics.prompt_tokens.load(Ordering::Relaxed), metrics.prefix_hits.load(Ordering::Relaxed))
     }
 
     /// How many connections there are and were.

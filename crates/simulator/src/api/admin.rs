@@ -27,7 +27,7 @@ pub(crate) fn answer(cx: &Cx<'_>, route: &Route) -> Option<Answer> {
         }
         Route::IsPaused => Answer::json(200, format!(r#"{{"is_paused":{}}}"#, control.borrow().paused)),
         Route::ResetPrefixCache => {
-            cx.shared.prefix_cache.clear();
+            cx.shared.forget_prefixes();
             Answer::empty(200)
         }
         Route::ResetCache => Answer::empty(200),

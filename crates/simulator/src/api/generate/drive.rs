@@ -46,29 +46,18 @@ pub(crate) trait Dialect {
 }
 
 /// Admits a job, or says why not (before any head is written).
-fn admit(cx: &Cx<'_>, job: &mut Job, choices: usize) -> Result<Run, ApiError> {
+fn admit(cx: &Cx<'_>, job: &Job, choices: usize) -> Result<Run, ApiError> {
     let open = || cx.shared.ledger.open(&job.id, &cx.head.path, &job.model, job.stream, job.prompt_tokens());
-    let run = Run::admit(cx.shared, open, choices)?;
-    if cx.shared.options.prompt_tokens_details {
-        for prompt in &job.prompts {
-            let used = cx.shared.prefix_cache.look_up(&prompt.tokens);
-            job.cache.cached += used.cached;
-            job.cache.created += used.created;
-        }
-    }
-    Ok(run)
+    Run::admit(cx.shared, open, choices)
 }
 
-/// Waits for a seat and the first token.
-async fn begin(cx: &Cx<'_>, job: &Job, run: &mut Run) -> Pulse {
-    match run.seat().await {
-        Pulse::Token => {}
-        end => return end,
+/// Waits until the prompts are computed, and for the first token.
+async fn begin(job: &mut Job, run: &mut Run) -> Pulse {
+    let prompts: Vec<&[u32]> = job.prompts.iter().map(|prompt| prompt.tokens.as_slice()).collect();
+    match run.prefill(&prompts).await {
+        Ok(used) => job.cache = used,
+        Err(end) => return end,
     }
-    let metrics = &cx.shared.metrics;
-    metrics.prompt_tokens.fetch_add(job.prompt_tokens(), std::sync::atomic::Ordering::Relaxed);
-    metrics.prefix_hits.fetch_add(job.cache.cached, std::sync::atomic::Ordering::Relaxed);
-    run.hold(job.prompt_tokens());
     run.tick(1).await
 }
 
@@ -80,8 +69,8 @@ pub(crate) async fn stream(
     wire: &mut Wire<'_>,
 ) -> Result<(), Stop> {
     let mut choices = job.choices(cx);
-    let mut run = admit(cx, &mut job, choices.len())?;
-    let streamed = stream_choices(cx, &job, &mut choices, &mut run, dialect, wire).await;
+    let mut run = admit(cx, &job, choices.len())?;
+    let streamed = stream_choices(cx, &mut job, &mut choices, &mut run, dialect, wire).await;
     if let Err(Interrupt::Trip(after)) = streamed {
         run.end(End::Fault(cx.plan.names.clone()));
         wire.flush().await?;
@@ -96,7 +85,7 @@ pub(crate) async fn stream(
 
 async fn stream_choices(
     cx: &Cx<'_>,
-    job: &Job,
+    job: &mut Job,
     choices: &mut [Choice],
     run: &mut Run,
     dialect: &mut impl Dialect,
@@ -105,7 +94,8 @@ async fn stream_choices(
     let per_event = u32::try_from(cx.shared.options.tokens_per_event).unwrap_or(u32::MAX).max(1);
     let comments = cx.shared.options.sse_keep_alive_interval;
     wire.start_events().await?;
-    let mut pulse = with_comments(wire, comments, begin(cx, job, run)).await?;
+    let mut pulse = with_comments(wire, comments, begin(job, run)).await?;
+    let job = &*job;
     let mut delta = Delta::default();
     let mut opened = false;
     loop {
@@ -172,9 +162,9 @@ async fn stream_choices(
 /// Generates a job to its end, for an answer that is written at once.
 pub(crate) async fn complete(cx: &Cx<'_>, mut job: Job) -> Result<(Job, Vec<Choice>, Run), Stop> {
     let mut choices = job.choices(cx);
-    let mut run = admit(cx, &mut job, choices.len())?;
+    let mut run = admit(cx, &job, choices.len())?;
     let aborts_at = cx.plan.after.and_then(|(tokens, after)| (after == After::Abort).then_some(tokens));
-    let mut pulse = begin(cx, &job, &mut run).await;
+    let mut pulse = begin(&mut job, &mut run).await;
     let mut delta = Delta::default();
     for round in 0.. {
         if pulse == Pulse::Died {

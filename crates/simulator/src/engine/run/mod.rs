@@ -1,4 +1,7 @@
-//! One generation in the engine: admitted, seated, paced, and ended exactly once.
+//! One generation in the engine: admitted, scheduled, paced, and ended exactly once.
+
+mod pace;
+mod schedule;
 
 use std::future::Future;
 use std::pin::pin;
@@ -6,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::watch;
-use tokio::time::{Duration, Instant, sleep_until, timeout};
+use tokio::time::{Duration, Instant, timeout};
 
 use super::Control;
+use super::prefix_cache::Held;
 use super::seats::Seat;
 use crate::error::{ApiError, ENGINE_DIED};
 use crate::http1::{Interrupt, Wire};
@@ -37,6 +41,9 @@ pub(crate) struct Run {
     aborts: u64,
     sequences: usize,
     seat: Option<Seat>,
+    held: Option<Held>,
+    /// Whether it runs, where before it waited.
+    scheduled: bool,
     pace: Random,
     asked: Instant,
     seated: Instant,
@@ -76,6 +83,8 @@ impl Run {
             aborts: control.aborts,
             sequences,
             seat: None,
+            held: None,
+            scheduled: false,
             pace: Random::new(shared.next_random()),
             asked: now,
             seated: now,
@@ -88,36 +97,11 @@ impl Run {
         Ok(run)
     }
 
-    /// Waits for a seat.
-    pub(crate) async fn seat(&mut self) -> Pulse {
-        let seats = self.shared.seats.clone();
-        let mut taking = pin!(seats.take(self.sequences));
-        loop {
-            tokio::select! {
-                biased;
-                seat = &mut taking => {
-                    self.seat = Some(seat);
-                    break;
-                }
-                _ = self.watch.changed() => {
-                    if let Some(end) = self.look() {
-                        return end;
-                    }
-                }
-            }
-        }
-        self.shared.metrics.waiting.fetch_sub(1, Relaxed);
-        self.shared.metrics.running.fetch_add(1, Relaxed);
-        self.seated = Instant::now();
-        self.last = self.seated;
-        Pulse::Token
-    }
-
     /// Takes note of changes; the end if there is one.
     fn look(&mut self) -> Option<Pulse> {
         let speed = self.control.speed;
         self.control = *self.watch.borrow_and_update();
-        if self.control.speed != speed || self.control.asleep || self.control.paused {
+        if self.control.speed != speed || self.control.is_still() {
             // Nothing is made up for: the new speed counts from now.
             self.last = Instant::now();
         }
@@ -127,73 +111,14 @@ impl Run {
         (self.control.aborts != self.aborts).then_some(Pulse::Abort)
     }
 
-    /// Whether the next token is there already, so that nothing needs to be flushed before it.
-    pub(crate) fn is_due(&self, tokens: u32) -> bool {
-        let still = self.control.asleep || self.control.paused;
-        let gap = self.gap(f64::from(tokens.max(1)));
-        !still
-            && !self.watch.has_changed().unwrap_or(false)
-            && (gap.is_zero() || self.last + gap <= Instant::now())
-    }
-
-    fn gap(&self, factor: f64) -> Duration {
-        let speed = self.control.speed;
-        if self.first_token.is_none() { speed.ttft } else { speed.itl.mul_f64(factor) }
-    }
-
-    /// Waits until the next `tokens` are due. Late ones do not delay those after them.
-    pub(crate) async fn tick(&mut self, tokens: u32) -> Pulse {
-        let jitter = self.control.speed.jitter.clamp(0.0, 1.0);
-        let factor = if jitter > 0.0 { 1.0 + jitter * self.pace.signed() } else { 1.0 };
-        let factor = factor * f64::from(tokens.max(1));
-        loop {
-            if self.watch.has_changed().unwrap_or(false)
-                && let Some(end) = self.look()
-            {
-                return end;
-            }
-            if self.control.asleep || self.control.paused {
-                if self.watch.changed().await.is_err() {
-                    return Pulse::Abort;
-                }
-                self.last = Instant::now();
-                if let Some(end) = self.look() {
-                    return end;
-                }
-                continue;
-            }
-            let gap = self.gap(factor);
-            if gap.is_zero() {
-                break;
-            }
-            let due = self.last + gap;
-            if due > Instant::now() {
-                tokio::select! {
-                    () = sleep_until(due) => {}
-                    _ = self.watch.changed() => {
-                        if let Some(end) = self.look() {
-                            return end;
-                        }
-                        continue;
-                    }
-                }
-            }
-            self.last = due;
-            break;
-        }
-        if self.first_token.is_none() {
-            let now = Instant::now();
-            self.first_token = Some(now);
-            self.last = self.last.max(now);
-        }
-        Pulse::Token
-    }
-
     /// Counts tokens that were generated.
     pub(crate) fn generated(&mut self, tokens: usize) {
         self.live.add(tokens);
         self.shared.metrics.generation_tokens.fetch_add(tokens, Relaxed);
         self.hold(tokens);
+        if let Some(held) = &mut self.held {
+            held.grow(tokens);
+        }
     }
 
     /// Counts tokens that stand in the KV cache.
@@ -228,7 +153,7 @@ impl Drop for Run {
         self.end(if hung_up { End::HungUp } else { End::ClientLeft });
         let metrics = &self.shared.metrics;
         metrics.cached_tokens.fetch_sub(self.held_tokens, Relaxed);
-        let state = if self.seat.is_some() { &metrics.running } else { &metrics.waiting };
+        let state = if self.scheduled { &metrics.running } else { &metrics.waiting };
         state.fetch_sub(1, Relaxed);
         metrics.active.fetch_sub(1, Relaxed);
         self.shared.changed.notify_waiters();

@@ -1,0 +1,266 @@
+//! The servers of an upstream as they stand now, and the choice of one.
+
+use std::sync::Arc;
+
+use crate::{
+    Health, Key, Moment, Policy, Server, State, Tolerance, Tried,
+    balance::{self, Balance},
+};
+
+/// A server in its place in a fleet.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The server.
+    pub server: Arc<Server>,
+    /// Its share of the requests, compared with the weights of the others; at least 1.
+    pub weight: u32,
+    /// The most requests that may run there, of this gateway.
+    pub most: Option<u32>,
+}
+
+impl Member {
+    /// Requests that run there and wait for it, of this gateway and, if it reports them, of others.
+    pub(crate) fn busy(&self, now: Moment) -> u32 {
+        let ours = self.server.in_flight();
+        let Some(reported) = self.server.report.latest(now) else { return ours };
+        let others =
+            (reported.running.saturating_add(reported.waiting)).saturating_sub(self.server.report.ours());
+        ours.saturating_add(others)
+    }
+
+    /// How busy it would be with one more, for its weight.
+    pub(crate) fn load(&self, now: Moment) -> f32 {
+        let weight = self.weight.max(1);
+        #[expect(clippy::cast_precision_loss, reason = "loads are compared, not billed")]
+        let load = self.busy(now).saturating_add(1) as f32 / weight as f32;
+        load
+    }
+
+    fn has_room(&self, now: Moment) -> bool {
+        self.most.is_none_or(|most| self.server.in_flight() < most) && !self.server.has_enough(now)
+    }
+}
+
+/// The servers of an upstream as they stand now.
+#[derive(Debug)]
+pub struct Fleet {
+    members: Box<[Member]>,
+    tolerance: Tolerance,
+    balance: Box<dyn Balance>,
+}
+
+/// Where a request may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// To the server with this index.
+    Server(usize),
+    /// Nowhere before a server has room again.
+    Full,
+    /// Nowhere: all were tried, or none may be asked.
+    Nobody,
+}
+
+impl Fleet {
+    /// A fleet of these servers.
+    pub fn new(members: Vec<Member>, tolerance: Tolerance, policy: Policy) -> Self {
+        let balance = balance::of(policy, &members);
+        Self { members: members.into(), tolerance, balance }
+    }
+
+    /// Its members.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// How much is put up with.
+    pub fn tolerance(&self) -> &Tolerance {
+        &self.tolerance
+    }
+
+    /// The server for a request that has been at those of `tried`. Whoever is told one takes a slot there.
+    ///
+    /// If no server can be asked that has not failed, one is asked all the same: it may be well again, and there is
+    /// nothing to lose.
+    pub fn choose(&self, key: &Key, tried: &Tried, now: Moment) -> Choice {
+        let among = |whom| Among { fleet: self, tried, now, whom };
+        let chosen = self.pick(&among(Whom::Admitted), key).or_else(|| self.pick(&among(Whom::Well), key));
+        if let Some(chosen) = chosen {
+            return Choice::Server(chosen);
+        }
+        let untried =
+            || self.members.iter().enumerate().filter(|(at, _)| !tried.has(*at)).map(|(_, member)| member);
+        let waits = |member: &Member| self.is_well(&member.server.health, now);
+        if untried().any(waits) {
+            return Choice::Full;
+        }
+        if let Some(chosen) = self.pick(&among(Whom::All), key) {
+            return Choice::Server(chosen);
+        }
+        if untried().any(|member| !member.server.health.is_drained()) { Choice::Full } else { Choice::Nobody }
+    }
+
+    fn pick(&self, among: &Among<'_>, key: &Key) -> Option<usize> {
+        if self.members.len() == 1 {
+            return among.has(0).then_some(0);
+        }
+        self.balance.pick(among, key)
+    }
+
+    /// Whether it is only for a lack of room that it may not be asked.
+    fn is_well(&self, health: &Health, now: Moment) -> bool {
+        matches!(health.state(&self.tolerance, now), State::Up | State::Returning | State::Full)
+    }
+
+    /// Whether any other server than this one can be asked.
+    pub fn has_other(&self, server: &Server, now: Moment) -> bool {
+        self.members
+            .iter()
+            .any(|member| member.server.id != server.id && self.is_well(&member.server.health, now))
+    }
+
+    /// Requests that run at all its servers.
+    pub fn in_flight(&self) -> u32 {
+        self.members.iter().fold(0, |sum, member| sum.saturating_add(member.server.in_flight()))
+    }
+}
+
+/// The members that a request may be sent to.
+pub(crate) struct Among<'a> {
+    fleet: &'a Fleet,
+    tried: &'a Tried,
+    pub(crate) now: Moment,
+    whom: Whom,
+}
+
+#[derive(Clone, Copy)]
+enum Whom {
+    /// Those that are well; of those that are coming back, as many as chance admits.
+    Admitted,
+    /// All that are well.
+    Well,
+    /// Also those that failed.
+    All,
+}
+
+impl<'a> Among<'a> {
+    /// How many members there are, whether or not they may be asked.
+    pub(crate) fn len(&self) -> usize {
+        self.fleet.members.len()
+    }
+
+    /// Whether the request was at a server already.
+    pub(crate) fn is_retry(&self) -> bool {
+        !self.tried.is_empty()
+    }
+
+    /// The member with this index, if it may be asked.
+    pub(crate) fn get(&self, at: usize) -> Option<&'a Member> {
+        let member = self.fleet.members.get(at)?;
+        let health = &member.server.health;
+        let may = !self.tried.has(at)
+            && member.has_room(self.now)
+            && match self.whom {
+                Whom::Admitted => health.admits(&self.fleet.tolerance, self.now),
+                Whom::Well => {
+                    let state = health.state(&self.fleet.tolerance, self.now);
+                    matches!(state, State::Up | State::Returning)
+                }
+                Whom::All => !health.is_drained(),
+            };
+        may.then_some(member)
+    }
+
+    /// The number of the server with this index.
+    pub(crate) fn id_of(&self, at: usize) -> Option<u16> {
+        Some(self.fleet.members.get(at)?.server.id)
+    }
+
+    /// Whether the member with this index may be asked.
+    pub(crate) fn has(&self, at: usize) -> bool {
+        self.get(at).is_some()
+    }
+
+    /// Those that may be asked, from a place of chance on, so that of equals nobody is always first.
+    pub(crate) fn shuffled(&self) -> impl Iterator<Item = (usize, &'a Member)> {
+        let len = self.len();
+        let start = fastrand::usize(..len.max(1));
+        (start..len).chain(0..start).filter_map(|at| Some((at, self.get(at)?)))
+    }
+
+    /// The index of the server with this number.
+    pub(crate) fn index_of(&self, id: u16) -> Option<usize> {
+        self.fleet.members.iter().position(|member| member.server.id == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::balance::testing::{TOLERANCE, fleet, servers};
+
+    fn choose(fleet: &Fleet, tried: &Tried) -> Choice {
+        fleet.choose(&Key::default(), tried, Moment::now())
+    }
+
+    #[test]
+    fn who_was_tried_is_not_asked_again() {
+        let fleet = fleet(Policy::LeastRequests, servers(3));
+        let mut tried = Tried::default();
+        for _ in 0..3 {
+            let Choice::Server(at) = choose(&fleet, &tried) else { panic!("somebody is left") };
+            assert!(!tried.has(at));
+            tried.add(at);
+        }
+        assert_eq!(choose(&fleet, &tried), Choice::Nobody);
+    }
+
+    #[test]
+    fn who_failed_is_asked_only_if_nobody_else_is_left() {
+        let fleet = fleet(Policy::RoundRobin, servers(2));
+        let [one, other] = fleet.members() else { panic!("there are two") };
+        for _ in 0..2 {
+            one.server.health.looked_unwell(&TOLERANCE);
+        }
+        for _ in 0..10 {
+            assert_eq!(choose(&fleet, &Tried::default()), Choice::Server(1));
+        }
+        for _ in 0..2 {
+            other.server.health.looked_unwell(&TOLERANCE);
+        }
+        assert!(matches!(choose(&fleet, &Tried::default()), Choice::Server(_)));
+        one.server.health.set_drained(true);
+        assert_eq!(choose(&fleet, &Tried::default()), Choice::Server(1), "a drained one is asked never");
+    }
+
+    #[test]
+    fn where_all_are_coming_back_one_of_them_is_asked() {
+        let fleet = fleet(Policy::LeastRequests, servers(3));
+        for member in fleet.members() {
+            (0..2).for_each(|_| {
+                member.server.health.looked_unwell(&TOLERANCE);
+            });
+            member.server.health.looked_well(Moment::now());
+        }
+        for _ in 0..100 {
+            assert!(matches!(choose(&fleet, &Tried::default()), Choice::Server(_)));
+        }
+    }
+
+    #[test]
+    fn where_all_are_busy_a_request_waits() {
+        let mut members = servers(2);
+        members.iter_mut().for_each(|member| member.most = Some(1));
+        let fleet = fleet(Policy::TwoChoices, members);
+        for _ in 0..2 {
+            let Choice::Server(at) = choose(&fleet, &Tried::default()) else { panic!("there is room") };
+            assert!(fleet.members()[at].server.take(Some(1)));
+        }
+        assert_eq!(choose(&fleet, &Tried::default()), Choice::Full);
+        fleet.members()[0].server.give();
+        assert_eq!(choose(&fleet, &Tried::default()), Choice::Server(0));
+        fleet.members()[0].server.health.is_full_for(Duration::from_secs(5), Moment::now());
+        assert_eq!(choose(&fleet, &Tried::default()), Choice::Full);
+    }
+}
