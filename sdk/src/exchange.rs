@@ -16,8 +16,8 @@ use vllm_gateway_wire::{
 };
 
 use crate::{
-    BodyLimits, Consumer, Ending, Error, Facts, Head, IncomingBody, ModelPlace, Outcome, Reply, RequestBody,
-    RequestId, ResponseFilter, Route, Target, Tokens, Wants,
+    BodyLimits, Consumer, Ending, Error, Facts, Fallback, Head, IncomingBody, ModelPlace, Outcome, Reply,
+    RequestBody, RequestId, ResponseFilter, Route, Target, Tokens, Wants,
     body::{self, Judge},
     events::EventReader,
 };
@@ -247,6 +247,19 @@ impl Exchange {
                 tracing::error!(request_id = facts.request_id(), "a filter panicked in on_attempt");
             }
         }
+    }
+
+    /// The request goes to this fallback instead, unless its consumer may not use that model; says whether it does. The
+    /// model keeps the name that the client gave it, also where it named none to the upstream.
+    pub fn fall_back_to(&mut self, fallback: &Fallback) -> bool {
+        if self.facts.consumer.as_ref().is_some_and(|consumer| !consumer.may_use(&fallback.model)) {
+            return false;
+        }
+        let mut target = fallback.target.clone();
+        target.model.get_or_insert_with(|| Arc::clone(&fallback.model));
+        self.facts.target = Some(target);
+        self.facts.fallbacks += 1;
+        true
     }
 
     /// The upstream's head arrived, that long after it was first asked.

@@ -38,6 +38,7 @@ pub struct Facts {
     pub(crate) error_code: Option<Cow<'static, str>>,
     pub(crate) tokens: Tokens,
     pub(crate) attempts: u32,
+    pub(crate) fallbacks: u32,
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
     pub(crate) first_byte: Option<Instant>,
@@ -78,6 +79,7 @@ impl Facts {
             error_code: None,
             tokens: Tokens::default(),
             attempts: 0,
+            fallbacks: 0,
             request_bytes: 0,
             response_bytes: 0,
             first_byte: None,
@@ -174,6 +176,12 @@ impl Facts {
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    /// How many times it went to another target than the one before.
+    #[must_use]
+    pub fn fallbacks(&self) -> u32 {
+        self.fallbacks
     }
 
     /// Bytes of the request body that were read.

@@ -88,6 +88,17 @@ impl Break {
     };
 }
 
+/// The body of an upstream's answer.
+pub trait UpstreamBody: Body<Data = Bytes> + Unpin {
+    /// Told once, if the upstream had its say: whether the answer came to a proper end. Not told if it is left midway.
+    fn judged(&mut self, well: bool);
+}
+
+/// Of a body that stands for no server nobody keeps the score.
+impl<E> UpstreamBody for http_body_util::combinators::UnsyncBoxBody<Bytes, E> {
+    fn judged(&mut self, _well: bool) {}
+}
+
 /// The response broke off. Its connection is closed, so that no client takes it for whole.
 #[derive(Debug, thiserror::Error)]
 #[error("the response broke off")]
@@ -95,7 +106,7 @@ pub struct BrokenOff;
 
 impl<B> ResponseBody<B>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: UpstreamBody,
     B::Error: std::fmt::Display,
 {
     /// A body whose head has just come. `length` is how long it will be, where that is known: 0 if its status has none.
@@ -231,7 +242,14 @@ where
         self.deadlines.heartbeat = None;
         self.ex.count(self.reader.tokens());
         let broke = self.reader.saw_error();
+        self.judge(!broke);
         self.ex.last(if broke { Outcome::UpstreamBroke } else { Outcome::Finished });
+    }
+
+    fn judge(&mut self, well: bool) {
+        if let Some(upstream) = &mut self.upstream {
+            upstream.judged(well);
+        }
     }
 
     /// Ends a body that cannot be whole: a stream is told by an event, then the connection breaks.
@@ -240,6 +258,9 @@ where
     /// may follow it: an end of line could make it look whole, and be it `[DONE]`, the stream finished. Nor may anything
     /// follow where the client was told the length: the event could fill it up.
     fn break_off(&mut self, reason: &Break, cx: &Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        if !self.ex.has_ended() && reason.outcome != Outcome::Interrupted {
+            self.judge(false);
+        }
         self.close();
         if self.ex.has_ended() {
             // The terminator was out already: what came after it matters to nobody.
@@ -315,7 +336,7 @@ where
 
 impl<B> Stream for ResponseBody<B>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: UpstreamBody,
     B::Error: std::fmt::Display,
 {
     type Item = Result<Bytes, BrokenOff>;

@@ -9,13 +9,24 @@ pub struct Target {
     pub upstream: Arc<str>,
     /// The model name to send instead of the client's.
     pub model: Option<Arc<str>>,
+    /// Where it goes if this upstream cannot take it, in this order.
+    pub fallbacks: Option<Arc<[Fallback]>>,
+}
+
+/// What answers in the place of the model that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// The model, as clients name it: an app must be allowed to use it.
+    pub model: Arc<str>,
+    /// Where it is served. Its own fallbacks do not count.
+    pub target: Target,
 }
 
 impl Target {
     /// A target that leaves the model's name as the client wrote it.
     #[must_use]
     pub fn upstream(name: impl Into<Arc<str>>) -> Self {
-        Self { upstream: name.into(), model: None }
+        Self { upstream: name.into(), model: None, fallbacks: None }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `vllm-gateway simulate`: the simulated vLLM alone.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use anyhow::Context;
 use vllm_gateway_sdk::DurationText;
@@ -26,6 +26,10 @@ pub(super) struct Args {
     /// Time between tokens; 0s is as fast as possible.
     #[arg(long, value_name = "DUR", default_value = "20ms", value_parser = DurationText::parse)]
     itl: Duration,
+    /// Tokens of prompts that it computes a second, one prompt after another, before the time to the first token; what is
+    /// in its prefix cache costs nothing. Without it, prompts take no time.
+    #[arg(long, value_name = "N")]
+    prefill_rate: Option<NonZeroU32>,
     /// Serves embeddings, scores, classes and speech, too, where vLLM serves one kind of model only.
     #[arg(long)]
     all_tasks: bool,
@@ -60,6 +64,7 @@ fn options(args: &Args) -> Options {
         models: args.models.clone(),
         tokens: args.tokens,
         speed: Speed { ttft: args.ttft, itl: args.itl, jitter: 0.0 },
+        prefill: args.prefill_rate.map_or(usual.prefill, |rate| Duration::from_secs(1) / rate.get()),
         tasks: if args.all_tasks { Tasks::ALL } else { usual.tasks },
         api_keys: args.api_keys.clone(),
         max_num_seqs: args.max_num_seqs.unwrap_or(usual.max_num_seqs),

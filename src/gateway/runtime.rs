@@ -9,7 +9,7 @@ use vllm_gateway_sdk::{BodyLimits, Ending, Pipeline, Route, Services, Step};
 
 use crate::{
     telemetry::metrics::metrics,
-    upstream::{ClientError, Endpoint, Upstream},
+    upstream::{ClientError, Known, Upstream, Upstreams},
 };
 
 /// One configuration, built and ready to serve.
@@ -17,7 +17,7 @@ pub(crate) struct Runtime {
     pub(crate) config: Config,
     pub(crate) pipelines: Vec<Arc<Pipeline>>,
     by_route: HashMap<&'static str, usize>,
-    pub(crate) upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    pub(crate) upstreams: Upstreams,
     /// Whether any pipeline keeps records; then what is refused before a pipeline has one too.
     pub(crate) keeps_records: bool,
     pub(crate) limits: Arc<BodyLimits>,
@@ -26,9 +26,9 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// Builds what serves this configuration. Endpoints of `old`, by their URL, keep their state.
+    /// Builds what serves this configuration. What is known of upstreams and endpoints is kept from `old`.
     pub(crate) fn build(config: Config, old: Option<&Self>) -> Result<Self, (String, ClientError)> {
-        let known = |url: &str| old.and_then(|old| old.endpoint(url));
+        let known = Known { upstreams: old.map(|old| &old.upstreams) };
         let mut upstreams = HashMap::new();
         for (name, options) in &config.upstreams {
             let upstream = Upstream::build(name, options, &config.base, &known)
@@ -77,8 +77,9 @@ impl Runtime {
         })
     }
 
-    /// Tells the filters that they are in force.
+    /// Tells the filters that they are in force, and begins to look at the endpoints.
     pub(crate) fn start(&self, services: &Services) {
+        self.upstreams.values().for_each(Upstream::watch);
         for step in self.pipelines.iter().flat_map(|pipeline| &pipeline.steps) {
             step.filter.on_start(services);
         }
@@ -87,11 +88,6 @@ impl Runtime {
     /// The pipeline that serves this route.
     pub(crate) fn pipeline_of(&self, route: &Route) -> Option<&Arc<Pipeline>> {
         self.pipelines.get(*self.by_route.get(route.path)?)
-    }
-
-    fn endpoint(&self, url: &str) -> Option<Arc<Endpoint>> {
-        let mut endpoints = self.upstreams.values().flat_map(|upstream| &upstream.endpoints);
-        endpoints.find(|endpoint| &*endpoint.url == url).cloned()
     }
 
     /// The client's address, by what this configuration trusts.

@@ -9,18 +9,27 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use vllm_gateway_client as client;
+use vllm_gateway_sdk::UpstreamBody;
 
 use crate::upstream::Lease;
 
+/// The body of an answer as it comes, or one that was read already.
+pub(super) enum AnswerBody {
+    Coming(client::Body),
+    Read(Bytes),
+}
+
 /// An upstream's body with the slot that its endpoint keeps for it.
 pub(crate) struct Leased {
-    body: client::Body,
-    _lease: Lease,
+    body: AnswerBody,
+    lease: Option<Lease>,
+    /// Whether its end says anything of the endpoint that its status has not said.
+    tells: bool,
 }
 
 impl Leased {
-    pub(super) fn new(body: client::Body, lease: Lease) -> Self {
-        Self { body, _lease: lease }
+    pub(super) fn new(body: AnswerBody, lease: Option<Lease>, tells: bool) -> Self {
+        Self { body, lease, tells }
     }
 }
 
@@ -32,10 +41,37 @@ impl Body for Leased {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        match &mut self.body {
+            AnswerBody::Coming(body) => Pin::new(body).poll_frame(cx),
+            AnswerBody::Read(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl AnswerBody {
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Coming(body) => body.size_hint(),
+            Self::Read(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}
+
+impl UpstreamBody for Leased {
+    fn judged(&mut self, well: bool) {
+        let Some(lease) = self.lease.as_ref().filter(|_| self.tells) else { return };
+        let (upstream, endpoint) = (lease.upstream(), lease.endpoint());
+        if well {
+            endpoint.served_well();
+        } else {
+            upstream.not_reached(endpoint);
+        }
     }
 }

@@ -1,7 +1,6 @@
-//! Calls an upstream: one attempt after another until an endpoint takes the request, then the answer's way back.
+//! Calls an upstream, and sets its answer on its way back.
 
 use std::{
-    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,23 +9,11 @@ use http::{
     HeaderValue, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
 };
-use http_body::Body as _;
-use vllm_gateway_client::{Request, Response, SendError, send};
-use vllm_gateway_sdk::{
-    AnswerReader, Deadlines, Error, Exchange, Head, Outcome, Reply, RequestBody, ResponseBody,
-};
+use vllm_gateway_sdk::{AnswerReader, Deadlines, Error, Exchange, Head, Reply, RequestBody, ResponseBody};
 use vllm_gateway_wire::sse::Hide;
 
-use super::{
-    body::Leased,
-    headers::{self, RESPONSE},
-    plan::Plan,
-};
-use crate::{
-    descriptors,
-    telemetry::metrics,
-    upstream::{Endpoint, Lease, Upstream},
-};
+use super::{answer::Taken, attempts, body::Leased};
+use crate::upstream::{Upstream, Upstreams};
 
 /// An answer on its way to the client.
 pub(crate) enum Answered {
@@ -36,20 +23,22 @@ pub(crate) enum Answered {
     Response(Head, Box<ResponseBody<Leased>>),
 }
 
-/// Sends the request of this exchange to the upstream. `heartbeat` is the silence after which a stream carries a comment.
+/// Sends the request of this exchange to this upstream, which its target names; `upstreams` are those of its fallbacks.
+/// `heartbeat` is the silence after which a stream carries a comment.
 pub(crate) async fn dispatch(
     mut ex: Box<Exchange>,
-    upstream: &Upstream,
+    upstream: &Arc<Upstream>,
+    upstreams: &Upstreams,
     heartbeat: Option<Duration>,
 ) -> Answered {
     let started = Instant::now();
     let taken = match body_of(&mut ex).await {
-        Ok(body) => attempts(&mut ex, upstream, body).await,
+        Ok(body) => attempts::take(&mut ex, upstream, upstreams, &body).await,
         Err(error) => Err(error),
     };
     ex.answered(started.elapsed());
     match taken {
-        Ok(taken) => respond(ex, upstream, taken, started, heartbeat),
+        Ok(taken) => respond(ex, taken, started, heartbeat),
         Err(error) => Answered::Reply(ex.refuse(&error)),
     }
 }
@@ -63,119 +52,8 @@ async fn body_of(ex: &mut Exchange) -> Result<RequestBody, Error> {
     ex.take_body().ok_or_else(Error::internal)
 }
 
-/// An endpoint's head, and what is needed to read on.
-struct Taken {
-    response: Response,
-    endpoint: Arc<Endpoint>,
-    lease: Lease,
-    hide: Hide,
-    choices: vllm_gateway_sdk::Choices,
-}
-
-async fn attempts(ex: &mut Exchange, upstream: &Upstream, body: RequestBody) -> Result<Taken, Error> {
-    ex.before_upstream()?;
-    let plan = Plan::new(ex, &body, upstream.forces_usage)?;
-    let deadline = Instant::now() + upstream.first_byte_timeout;
-    let mut refused = false;
-    for endpoint in upstream.candidates() {
-        let lease = endpoint.lease().ok_or_else(overloaded)?;
-        ex.attempt(&endpoint.url);
-        let request = request(ex, upstream, endpoint, &plan);
-        let call = pin!(send(&upstream.connector, &endpoint.origin, request, &RESPONSE));
-        match head_by(deadline, ex, call).await? {
-            Some(Ok(response)) => {
-                endpoint.reached();
-                metrics::attempt(upstream, endpoint, response.status.as_u16());
-                usable(&response)?;
-                let endpoint = Arc::clone(endpoint);
-                return Ok(Taken { response, endpoint, lease, hide: plan.hide, choices: plan.choices });
-            }
-            // Nothing is known of the endpoint: it is this process that has no descriptor for the connection.
-            Some(Err(error)) if lacks_descriptors(&error) => return Err(overloaded()),
-            Some(Err(error)) if error.is_connect() => {
-                // Nothing was sent, so nothing can have been generated: the next one may have it.
-                tracing::warn!(
-                    upstream = &*upstream.name,
-                    endpoint = &*endpoint.url,
-                    %error,
-                    "an endpoint is passed over"
-                );
-                metrics::attempt(upstream, endpoint, 0);
-                endpoint.failed();
-                refused = true;
-            }
-            Some(Err(error)) => {
-                tracing::warn!(
-                    upstream = &*upstream.name,
-                    endpoint = &*endpoint.url,
-                    %error,
-                    "the upstream failed"
-                );
-                metrics::attempt(upstream, endpoint, 0);
-                endpoint.failed();
-                return Err(Error::upstream("the upstream closed the connection before it answered"));
-            }
-            None => {
-                metrics::attempt(upstream, endpoint, 0);
-                return Err(Error::upstream_timeout("the upstream did not begin its answer in time"));
-            }
-        }
-    }
-    let outcome = if refused { Outcome::UpstreamError } else { Outcome::Replied };
-    let message = "no server for this model can be reached at the moment";
-    Err(Error::unavailable("no_healthy_endpoint", message).retry_after(5).outcome(outcome))
-}
-
-/// The head, or that it did not come in time. An error if the gateway ends meanwhile: then there is still somebody to be
-/// told so.
-async fn head_by<F: Future>(
-    deadline: Instant,
-    ex: &mut Exchange,
-    mut call: Pin<&mut F>,
-) -> Result<Option<F::Output>, Error> {
-    loop {
-        let look = deadline.min(Instant::now() + ex.ending().look());
-        match tokio::time::timeout_at(look.into(), call.as_mut()).await {
-            Ok(answer) => return Ok(Some(answer)),
-            Err(_elapsed) if ex.ending().is_cut() => {
-                let error =
-                    Error::unavailable("shutting_down", "the gateway is shutting down: ask another one");
-                return Err(error.outcome(Outcome::Interrupted));
-            }
-            Err(_elapsed) if look == deadline => return Ok(None),
-            Err(_elapsed) => {}
-        }
-    }
-}
-
-/// Refuses what no client could use: an upgrade or redirect that leads nowhere here, a body that was encoded unasked.
-fn usable(response: &Response) -> Result<(), Error> {
-    if !matches!(response.status.as_u16(), 200..=299 | 400..=599) {
-        return Err(Error::upstream("the upstream answered with a status that makes no sense here"));
-    }
-    let mut encodings = response.headers.get_all(CONTENT_ENCODING).iter();
-    if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Error::upstream("the upstream compressed its answer, which it was not asked to"));
-    }
-    Ok(())
-}
-
-fn request(ex: &Exchange, upstream: &Upstream, endpoint: &Endpoint, plan: &Plan) -> Request {
-    let mut request = Request::post(&endpoint.origin, ex.route().path);
-    let id = ex.facts().request_id();
-    headers::to_upstream(&mut request, &ex.request().headers, id, upstream.authorization.as_ref());
-    request.body(&plan.segments)
-}
-
-fn respond(
-    mut ex: Box<Exchange>,
-    upstream: &Upstream,
-    taken: Taken,
-    started: Instant,
-    heartbeat: Option<Duration>,
-) -> Answered {
-    let Taken { response, endpoint, lease, hide, choices } = taken;
-    let Response { status, mut headers, body } = response;
+fn respond(mut ex: Box<Exchange>, taken: Taken, started: Instant, heartbeat: Option<Duration>) -> Answered {
+    let Taken { status, mut headers, body, lease, hide, choices, gap, total } = taken;
     headers.remove(CONTENT_ENCODING);
     // Not what the head declares, but what it comes to: `Transfer-Encoding` overrides a length beside it, and where a
     // status has no body there are no bytes to come, whatever is declared.
@@ -185,7 +63,8 @@ fn respond(
     let mut head = Head { status, headers };
     let streams = head.headers.get(CONTENT_TYPE).is_some_and(is_event_stream);
     let reader = if streams {
-        AnswerReader::stream(ex.route().answer, hide, choices, Arc::clone(&endpoint.fingerprint))
+        let fingerprint = lease.as_ref().map(|lease| Arc::clone(&lease.endpoint().fingerprint));
+        AnswerReader::stream(ex.route().answer, hide, choices, fingerprint.unwrap_or_default())
     } else {
         AnswerReader::whole(ex.route().answer, metadata.as_ref().map(HeaderValue::as_bytes))
     };
@@ -196,20 +75,12 @@ fn respond(
     if let Some(length) = length.filter(|_| !bodiless) {
         head.headers.insert(CONTENT_LENGTH, length.into());
     }
-    let total = started + upstream.total_timeout;
-    let deadlines = Deadlines { gap: upstream.gap_timeout, total, heartbeat };
-    let body = ResponseBody::new(ex, Leased::new(body, lease), reader, length, deadlines);
+    let deadlines = Deadlines { gap, total: started + total, heartbeat };
+    let body =
+        ResponseBody::new(ex, Leased::new(body, lease, !status.is_server_error()), reader, length, deadlines);
     Answered::Response(head, Box::new(body))
 }
 
 fn is_event_stream(kind: &HeaderValue) -> bool {
     kind.as_bytes().get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
-}
-
-fn overloaded() -> Error {
-    Error::unavailable("overloaded", "the gateway has as many connections as it may: try again in a moment")
-}
-
-fn lacks_descriptors(error: &SendError) -> bool {
-    error.io().is_some_and(descriptors::are_used_up)
 }

@@ -1,5 +1,7 @@
 //! What is changed of a request on its way, and how its answer must be read for that reason.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use vllm_gateway_sdk::{Answer, Choices, Error, Exchange, RequestBody, Route};
 use vllm_gateway_wire::{
@@ -9,18 +11,24 @@ use vllm_gateway_wire::{
     sse::Hide,
 };
 
+use crate::upstream::Upstream;
+
 /// What is sent, and how the answer is read.
 pub(super) struct Plan {
     pub(super) segments: Vec<Bytes>,
     pub(super) hide: Hide,
     pub(super) choices: Choices,
+    /// How long the answer may be silent, and how long the request may take as a whole.
+    pub(super) gap: Duration,
+    pub(super) total: Duration,
 }
 
 const ONE: Choices = Choices { several: false, n: 1 };
 
 impl Plan {
-    /// `forced` says that the server reports usage unasked.
-    pub(super) fn new(ex: &Exchange, body: &RequestBody, forced: bool) -> Result<Self, Error> {
+    pub(super) fn new(ex: &Exchange, body: &RequestBody, upstream: &Upstream) -> Result<Self, Error> {
+        // Whether the server reports usage unasked.
+        let forced = upstream.forces_usage;
         // The name to send instead of the client's.
         let model = ex.facts().target().and_then(|target| target.model.as_deref());
         let (edits, hide, choices) = match (body.json(), body.form()) {
@@ -54,7 +62,7 @@ impl Plan {
             (None, None) => (Edits::none(), Hide::Nothing, ONE),
         };
         let segments = if edits.is_empty() { body.segments().to_vec() } else { edits.apply(body.segments()) };
-        Ok(Self { segments, hide, choices })
+        Ok(Self { segments, hide, choices, gap: upstream.gap_timeout, total: upstream.total_timeout })
     }
 }
 

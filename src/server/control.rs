@@ -5,6 +5,7 @@ use std::sync::Arc;
 use salvo::async_trait;
 use serde_json::{Value, json};
 use vllm_gateway_admin::{AdminCall, Control, ReloadDone};
+use vllm_gateway_fleet::Moment;
 use vllm_gateway_journal::RecordWriter;
 use vllm_gateway_sdk::plugins;
 
@@ -48,11 +49,20 @@ impl Control for GatewayControl {
         let upstreams =
             runtime.config.upstreams.keys().filter_map(|name| runtime.upstreams.get(name.as_str()));
         let items = upstreams.map(|upstream| {
-            let endpoints = upstream.endpoints.iter().map(|endpoint| {
-                let health = if endpoint.is_reachable() { "up" } else { "down" };
-                json!({"url": &*endpoint.url, "health": health, "inFlight": endpoint.in_flight()})
+            let endpoints = upstream.endpoints.iter().zip(upstream.fleet.members());
+            let endpoints = endpoints.map(|(endpoint, member)| {
+                let reported = endpoint.server.report.latest(Moment::now()).map(|reported| {
+                    json!({"running": reported.running, "waiting": reported.waiting, "cache": reported.cache})
+                });
+                json!({
+                    "url": &*endpoint.url, "weight": member.weight, "health": upstream.state(endpoint).as_str(),
+                    "inFlight": endpoint.server.in_flight(), "reported": reported,
+                })
             });
-            json!({"name": &*upstream.name, "endpoints": endpoints.collect::<Vec<_>>()})
+            json!({
+                "name": &*upstream.name, "balance": upstream.balance(), "waiting": upstream.line.waiting(),
+                "endpoints": endpoints.collect::<Vec<_>>(),
+            })
         });
         json!({"items": items.collect::<Vec<_>>()})
     }

@@ -123,12 +123,11 @@ impl DataPlane {
                 Err(error) => ex.refuse(&error),
             });
         }
-        let upstream =
-            ex.facts().target().and_then(|target| runtime.upstreams.get(&target.upstream)).cloned();
+        let upstream = ex.facts().target().and_then(|target| runtime.upstreams.get(&target.upstream));
         match upstream {
             Some(upstream) => {
                 let heartbeat = runtime.config.server.heartbeat.map(DurationText::get);
-                dispatch(ex, &upstream, heartbeat).await
+                dispatch(ex, upstream, &runtime.upstreams, heartbeat).await
             }
             None => {
                 tracing::error!(pipeline = &*pipeline.name, "no filter said where the request goes");

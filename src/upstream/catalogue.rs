@@ -54,7 +54,10 @@ impl Upstream {
     /// Asks the endpoints one after another until one answers, all within the patience for one.
     async fn ask(&self) -> Option<Vec<Map<String, Value>>> {
         let answers = async {
-            for endpoint in self.candidates() {
+            // Those that are well first: one that is down takes its time.
+            let mut endpoints: Vec<_> = self.endpoints.iter().collect();
+            endpoints.sort_by_key(|endpoint| endpoint.server.health.is_down());
+            for endpoint in endpoints {
                 if let Some(models) = self.ask_endpoint(&endpoint.url).await {
                     return Some(models);
                 }

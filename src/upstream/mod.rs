@@ -1,26 +1,45 @@
 //! Upstreams: named pools of vLLM servers, and the choice of one of them for each attempt.
 
-mod balance;
 mod catalogue;
 mod client;
 mod endpoint;
+mod key;
+mod lease;
+mod verdict;
+mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use vllm_gateway_client::Connector;
-use vllm_gateway_config::UpstreamOptions;
+use vllm_gateway_config::{Balance, HealthOptions, QueueOptions, RetryOn, SessionBy, UpstreamOptions};
+use vllm_gateway_fleet::{Fleet, Line, Member, Policy, PrefixTable, Tolerance};
 
-pub(crate) use balance::{Balance, RoundRobin};
 pub(crate) use catalogue::Catalogue;
 pub(crate) use client::ClientError;
-pub(crate) use endpoint::{Endpoint, Lease};
+pub(crate) use endpoint::Endpoint;
+pub(crate) use lease::{Lease, NoSlot};
+
+/// All upstreams, by their names.
+pub(crate) type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
 
 /// A named pool of endpoints that serve the same models.
 pub(crate) struct Upstream {
     pub(crate) name: Arc<str>,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
-    pub(crate) balance: Box<dyn Balance>,
+    /// The same endpoints as balancing sees them, in the same order.
+    pub(crate) fleet: Fleet,
+    policy: Policy,
+    balance: Balance,
+    session_by: Vec<SessionBy>,
+    max_concurrent: Option<NonZeroU32>,
+    /// Outlives reloads, and so does the line.
+    running: Arc<lease::Running>,
+    pub(crate) line: Arc<Line>,
+    pub(crate) queue: QueueOptions,
+    health: HealthOptions,
+    pub(crate) retry_on: Vec<RetryOn>,
+    retry_budget: u32,
     /// How requests reach it.
     pub(crate) connector: Connector,
     /// For what is asked of it now and then, beside the requests.
@@ -35,27 +54,62 @@ pub(crate) struct Upstream {
     pub(crate) catalogue: Catalogue,
 }
 
+/// What there was before a reload and is to be kept.
+pub(crate) struct Known<'a> {
+    pub(crate) upstreams: Option<&'a Upstreams>,
+}
+
+impl Known<'_> {
+    /// The endpoint of this URL, in whatever upstream.
+    fn endpoint(&self, url: &str) -> Option<Arc<Endpoint>> {
+        let mut endpoints = self.upstreams?.values().flat_map(|upstream| &upstream.endpoints);
+        endpoints.find(|endpoint| &*endpoint.url == url).cloned()
+    }
+
+    fn upstream(&self, name: &str) -> Option<&Upstream> {
+        self.upstreams?.get(name).map(AsRef::as_ref)
+    }
+}
+
 impl Upstream {
-    /// Builds the pool. Endpoints that `known` has already, by their URL, keep their state.
+    /// Builds the pool. What is known of it and of its endpoints, by their URLs, is kept.
     pub(crate) fn build(
         name: &str,
         options: &UpstreamOptions,
-        base: &std::path::Path,
-        known: &dyn Fn(&str) -> Option<Arc<Endpoint>>,
+        base: &Path,
+        known: &Known<'_>,
     ) -> Result<Self, ClientError> {
         let endpoints: Vec<_> = options
             .endpoints
             .iter()
             .map(|endpoint| {
                 let url = endpoint.url.as_str();
-                known(url).map_or_else(|| Endpoint::new(url).map(Arc::new), Ok)
+                known.endpoint(url).map_or_else(|| Endpoint::new(url).map(Arc::new), Ok)
             })
             .collect::<Result<_, _>>()?;
-        let weights: Vec<u32> = options.endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        let most = options.max_concurrent_per_endpoint.map(NonZeroU32::get);
+        let members = endpoints.iter().zip(&options.endpoints).map(|(endpoint, options)| Member {
+            server: Arc::clone(&endpoint.server),
+            weight: options.weight,
+            most,
+        });
+        let before = known.upstream(name);
+        let policy = policy(options.balance, before);
+        let kept = before.filter(|before| before.queue.size == options.queue.size);
         Ok(Self {
             name: name.into(),
-            balance: Box::new(RoundRobin::new(&weights)),
+            fleet: Fleet::new(members.collect(), tolerance(options), policy.clone()),
             endpoints,
+            policy,
+            balance: options.balance,
+            session_by: options.session_by.clone(),
+            max_concurrent: options.max_concurrent,
+            running: before.map(|before| Arc::clone(&before.running)).unwrap_or_default(),
+            line: kept.map_or_else(|| Arc::new(Line::new(options.queue.size)), |kept| Arc::clone(&kept.line)),
+            queue: options.queue.clone(),
+            health: options.health.clone(),
+            retry_on: options.retry_on.clone(),
+            retry_budget: options.retry_budget,
             connector: client::connector(options, base)?,
             client: client::build(options, base)?,
             authorization: client::authorization(options, base)?,
@@ -67,13 +121,44 @@ impl Upstream {
         })
     }
 
-    /// The endpoints to try, best first, each once.
-    pub(crate) fn candidates(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.balance.order(self.endpoints.len()).filter_map(|index| self.endpoints.get(index))
+    /// How long a request of this app waits before or after others; 0 is as long as most.
+    pub(crate) fn priority(&self, app: &vllm_gateway_sdk::Consumer) -> i32 {
+        let priorities = &self.queue.priorities;
+        priorities.get(&app.id).or_else(|| priorities.get(&app.name)).copied().unwrap_or_default()
+    }
+
+    /// How requests are spread, as in `gateway.toml`.
+    pub(crate) fn balance(&self) -> Balance {
+        self.balance
     }
 
     /// Closes connections that have waited for too long.
     pub(crate) fn tidy(&self) {
         self.endpoints.iter().for_each(|endpoint| endpoint.origin.tidy());
+    }
+}
+
+fn policy(balance: Balance, before: Option<&Upstream>) -> Policy {
+    match balance {
+        Balance::RoundRobin => Policy::RoundRobin,
+        Balance::LeastRequests => Policy::LeastRequests,
+        Balance::P2c => Policy::TwoChoices,
+        Balance::VllmLoad => Policy::VllmLoad,
+        Balance::Prefix => Policy::Prefix(match before.map(|before| &before.policy) {
+            Some(Policy::Prefix(table)) => Arc::clone(table),
+            _ => Arc::new(PrefixTable::default()),
+        }),
+        Balance::Session => Policy::Session,
+    }
+}
+
+fn tolerance(options: &UpstreamOptions) -> Tolerance {
+    let ejection = &options.ejection;
+    Tolerance {
+        failures: ejection.failures,
+        base: ejection.base.get(),
+        most: ejection.max.get(),
+        return_over: ejection.return_over.get(),
+        looks: options.health.failures,
     }
 }

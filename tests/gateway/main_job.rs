@@ -143,7 +143,9 @@ async fn connection_refused_goes_to_the_next_endpoint() {
     };
     let rest = crate::support::PIPELINE.replace(
         "[{ url = \"{vllm}\" }]",
-        &format!("[{{ url = \"http://{dead}\" }}, {{ url = \"{{vllm}}\" }}]"),
+        &format!(
+            "[{{ url = \"http://{dead}\" }}, {{ url = \"{{vllm}}\" }}]\nhealth = {{ interval = \"never\" }}"
+        ),
     );
     let stage = Setup::rest(&rest).start().await;
     let mut attempts = Vec::new();

@@ -46,7 +46,10 @@ async fn a_list_of_models_without_end_is_not_read_to_its_end() {
             list.len()
         );
         let upstream = upstream_of(head + &list).await;
-        let stage = Setup::rest(&PIPELINE.replace("{vllm}", &format!("http://{upstream}"))).start().await;
+        // It answers once a connection, and a look at its health would be answered first.
+        let rest =
+            PIPELINE.replace("{vllm}", &format!("http://{upstream}")) + "health = { interval = \"never\" }\n";
+        let stage = Setup::rest(&rest).start().await;
         let models = stage.client.get(stage.url("/v1/models")).bearer_auth(&stage.key).send().await.unwrap();
         assert_eq!(models.status(), 200);
         let entry = json_of(models).await["data"][0].clone();

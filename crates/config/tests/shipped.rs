@@ -130,25 +130,6 @@ fn the_documentation_of_the_routes_is_the_generated_one() {
 }
 
 #[test]
-fn fallbacks_of_a_model_are_said_to_be_unused_where_they_stand() {
-    let text = "[pipelines.default]
-filters = [\"access-log\", \"auth\", \"model-route\"]
-[filters.access-log]
-[filters.auth]
-[filters.model-route.models]
-one = \"gpu\"
-two = { upstream = \"gpu\", fallbacks = [\"one\"] }
-[upstreams.gpu]
-endpoints = [{ url = \"http://127.0.0.1:8000\" }]
-";
-    let (said, config) = check(text);
-    assert!(config.is_some());
-    let [warning] = said.as_slice() else { panic!("{said:?}") };
-    let wanted = "gateway.toml:7:39: warning: filter `model-route`: `fallbacks` is checked, and not yet used";
-    assert!(warning.starts_with(wanted), "{warning}");
-}
-
-#[test]
 fn a_dot_in_a_model_s_name_is_one_error() {
     let text = "[pipelines.default]
 filters = [\"access-log\", \"auth\", \"model-route\"]

@@ -44,7 +44,7 @@ impl Filter for AccessLog {
     async fn on_request(&self, _ex: &mut Exchange) -> Result<Flow, Error> {
         // Room is taken now: a record that finds none at the end would be lost.
         let ticket = self.records.ticket().await?;
-        Ok(Flow::Watch(Box::new(Entry { ticket, open: false })))
+        Ok(Flow::Watch(Box::new(Entry { ticket, opened: None })))
     }
 
     fn on_start(&self, services: &Services) {
@@ -55,17 +55,18 @@ impl Filter for AccessLog {
 /// The record to be of one exchange.
 struct Entry {
     ticket: Ticket,
-    /// An upstream was tried, and the record written for that.
-    open: bool,
+    /// An upstream was tried, and the record written for that: the first one, or which fallback.
+    opened: Option<u32>,
 }
 
 impl ResponseFilter for Entry {
     fn on_attempt(&mut self, facts: &Facts) {
-        if self.open {
+        if self.opened == Some(facts.fallbacks()) {
             self.ticket.checkpoint(facts);
         } else {
+            // Another upstream and another model: that is more than a checkpoint tells.
             self.ticket.open(facts);
-            self.open = true;
+            self.opened = Some(facts.fallbacks());
         }
     }
 

@@ -5,8 +5,8 @@ mod options;
 use std::{collections::HashMap, sync::Arc};
 
 use vllm_gateway_sdk::{
-    BuildCx, BuildError, Error, Exchange, Fact, Filter, Flow, ModelOffer, ModelPlace, Plugin, Target,
-    async_trait,
+    BuildCx, BuildError, Error, Exchange, Fact, Fallback, Filter, Flow, ModelOffer, ModelPlace, Plugin,
+    Target, async_trait,
 };
 
 use options::Options;
@@ -35,8 +35,7 @@ impl Plugin for ModelRoute {
 
     fn build(options: Options, cx: &BuildCx<'_>) -> Result<Self, BuildError> {
         options.check(cx);
-        options.tell_of_fallbacks(cx);
-        let mut targets = HashMap::with_capacity(options.models.len());
+        let mut targets: HashMap<Arc<str>, Target> = HashMap::with_capacity(options.models.len());
         for (name, entry) in &options.models {
             let upstream = match cx.upstream(&entry.upstream) {
                 Ok(upstream) => upstream,
@@ -45,9 +44,10 @@ impl Plugin for ModelRoute {
                     continue;
                 }
             };
-            let target = Target { upstream, model: entry.model.as_deref().map(Arc::from) };
+            let target = Target { upstream, model: entry.model.as_deref().map(Arc::from), fallbacks: None };
             targets.insert(name.as_str().into(), target);
         }
+        let targets = with_fallbacks(&options, &targets);
         let default = options.default_model.and_then(|model| {
             let mut target = targets.get(model.as_str())?.clone();
             // Named to the upstream too, which would otherwise serve a model of its own choice.
@@ -85,6 +85,21 @@ impl Filter for ModelRoute {
         offers.sort_by(|one, other| one.name.cmp(&other.name));
         offers
     }
+}
+
+/// Gives each target those of its fallbacks.
+fn with_fallbacks(options: &Options, targets: &HashMap<Arc<str>, Target>) -> HashMap<Arc<str>, Target> {
+    let of = |fallback: &String| {
+        let (model, target) = targets.get_key_value(fallback.as_str())?;
+        Some(Fallback { model: Arc::clone(model), target: target.clone() })
+    };
+    let with = |(name, target): (&Arc<str>, &Target)| {
+        let names =
+            options.models.get(&**name).map(|entry| &entry.fallbacks).filter(|names| !names.is_empty());
+        let fallbacks = names.map(|names| names.iter().filter_map(of).collect());
+        (Arc::clone(name), Target { fallbacks, ..target.clone() })
+    };
+    targets.iter().map(with).collect()
 }
 
 fn no_model() -> Error {

@@ -14,7 +14,7 @@ use vllm_gateway_sdk::{BuildCx, BuildError, decode::near_miss};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Options {
     /// The model names that clients use, and what serves each: the name of an upstream, or a table with
-    /// `upstream`, `model` (the name to send there instead) and `fallbacks` (checked, and not yet used).
+    /// `upstream`, `model` (the name to send there instead) and `fallbacks` (models that answer in its place).
     #[serde(deserialize_with = "models")]
     pub(crate) models: BTreeMap<String, Entry>,
     /// The model meant by requests that name none. Without it they are refused with 400.
@@ -37,7 +37,8 @@ struct EntryTable {
     upstream: String,
     /// The model name to send there; without it, the client's.
     model: Option<String>,
-    /// Checked, and not yet used: names of this map to be tried when this one cannot serve.
+    /// Models of this map that answer, in this order, when no server of this one can take a request: all are down,
+    /// or busy. An app must be allowed to use them.
     #[serde(default)]
     fallbacks: Vec<String>,
 }
@@ -63,15 +64,6 @@ impl Options {
         }
         if let Some(Err(error)) = self.default_model.as_deref().map(|model| self.known(model)) {
             cx.fault(error.at(["default_model"]));
-        }
-    }
-
-    /// Nobody should rely on what does nothing yet.
-    pub(crate) fn tell_of_fallbacks(&self, cx: &BuildCx<'_>) {
-        for (name, _) in self.models.iter().filter(|(_, entry)| !entry.fallbacks.is_empty()) {
-            let message = "`fallbacks` is checked, and not yet used: requests go to `upstream` alone";
-            let hint = Some("for now, name several `endpoints` in the upstream".to_owned());
-            cx.warn(BuildError { hint, ..message.into() }.at(["models", name, "fallbacks"]));
         }
     }
 

@@ -13,12 +13,13 @@ mod tally;
 
 use std::sync::{Arc, LazyLock};
 
+use vllm_gateway_fleet::State;
 use vllm_gateway_sdk::{Meter, Outcome};
 
 use crate::upstream::{Endpoint, Upstream};
 use instruments::{Count, Counter, Gauge, Histogram, Level};
 use page::{Family, Page};
-use series::{Attempts, FilterSeries, ModelSeries, PipelineSeries, Series};
+use series::{Attempts, Detours, FilterSeries, ModelSeries, PipelineSeries, Series};
 use table::Table;
 use tally::Tally;
 
@@ -37,6 +38,7 @@ pub(crate) struct Metrics {
     pipelines: Table<PipelineSeries>,
     models: Table<ModelSeries>,
     attempts: Table<Attempts>,
+    detours: Table<Detours>,
     filters: Table<FilterSeries>,
     reloads: Reloads,
     admin: Tally<u16>,
@@ -73,6 +75,33 @@ pub(crate) fn attempt(upstream: &Upstream, endpoint: &Endpoint, code: u16) {
     let (upstream, endpoint) = (&*upstream.name, &*endpoint.url);
     let make = || Attempts::new(upstream, endpoint);
     metrics().attempts.get(upstream, endpoint, make).codes.of(code).inc();
+}
+
+/// What endpoints do not take at once.
+impl Metrics {
+    /// An endpoint was ejected.
+    pub(crate) fn ejected(&self, upstream: &str, endpoint: &str) {
+        self.attempts.get(upstream, endpoint, || Attempts::new(upstream, endpoint)).ejections.inc();
+    }
+
+    /// A request was tried again for this reason, or was refused to be.
+    pub(crate) fn retried(&self, upstream: &str, reason: &'static str) {
+        self.detours(upstream).retries.of(reason).inc();
+    }
+
+    /// A request that was meant for this upstream went to a fallback.
+    pub(crate) fn fell_back(&self, upstream: &str) {
+        self.detours(upstream).fallbacks.inc();
+    }
+
+    /// The line let a request go that had not been served.
+    pub(crate) fn turned_away(&self, upstream: &str, reason: &'static str) {
+        self.detours(upstream).turned_away.of(reason).inc();
+    }
+
+    fn detours(&self, upstream: &str) -> Arc<Detours> {
+        self.detours.get(upstream, "", || Detours::new(upstream))
+    }
 }
 
 impl Metrics {
@@ -194,11 +223,35 @@ impl Metrics {
             }
         }
         drop(attempts);
-        let mut up = page.family("endpoint_up", "Whether the latest attempt reached it.");
-        for upstream in upstreams {
-            for endpoint in &upstream.endpoints {
-                let level = Level(if endpoint.is_reachable() { 1.0 } else { 0.0 });
-                up.put(&[("upstream", &upstream.name), ("endpoint", &endpoint.url)], &level);
+        let help = "How often requests that failed there made it be left alone for a while.";
+        let mut ejections = page.family("endpoint_ejections_total", help);
+        for row in self.attempts.rows().iter() {
+            ejections.put(&[("upstream", &row.upstream), ("endpoint", &row.endpoint)], &row.ejections);
+        }
+        drop(ejections);
+        put_endpoints(page, upstreams);
+        self.put_detours(page);
+    }
+
+    fn put_detours(&self, page: &mut Page) {
+        let rows = self.detours.rows();
+        let help = "Requests that were tried again, by the reason; `refused` are those for which there was no leave.";
+        let mut retries = page.family("retries_total", help);
+        for row in rows.iter() {
+            for (reason, counter) in row.retries.iter() {
+                retries.put(&[("upstream", &row.upstream), ("reason", reason)], counter);
+            }
+        }
+        drop(retries);
+        let mut fallbacks =
+            page.family("fallbacks_total", "Requests that went to a fallback of this upstream.");
+        rows.iter().for_each(|row| fallbacks.put(&[("upstream", &row.upstream)], &row.fallbacks));
+        drop(fallbacks);
+        let help = "Requests that waited for an endpoint in vain, or found no place to wait, by the reason.";
+        let mut away = page.family("queue_turned_away_total", help);
+        for row in rows.iter() {
+            for (reason, counter) in row.turned_away.iter() {
+                away.put(&[("upstream", &row.upstream), ("reason", reason)], counter);
             }
         }
     }
@@ -236,6 +289,30 @@ impl Metrics {
         drop(shed);
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("commit", crate::COMMIT)];
         page.family("build_info", "Always 1; what is running.").put(&labels, &Level(1.0));
+    }
+}
+
+/// What upstreams and their endpoints are in now.
+#[allow(clippy::cast_precision_loss)]
+fn put_endpoints(page: &mut Page, upstreams: &[&Upstream]) {
+    let endpoints =
+        || upstreams.iter().flat_map(|up| up.endpoints.iter().map(move |endpoint| (up, endpoint)));
+    let mut up = page.family("endpoint_up", "Whether requests are sent there.");
+    for (upstream, endpoint) in endpoints() {
+        let is_up = matches!(upstream.state(endpoint), State::Up | State::Returning | State::Full);
+        let labels = [("upstream", &*upstream.name), ("endpoint", &*endpoint.url)];
+        up.put(&labels, &Level(if is_up { 1.0 } else { 0.0 }));
+    }
+    drop(up);
+    let mut running = page.family("endpoint_inflight_requests", "Requests that run at an endpoint now.");
+    for (upstream, endpoint) in endpoints() {
+        let labels = [("upstream", &*upstream.name), ("endpoint", &*endpoint.url)];
+        running.put(&labels, &Level(f64::from(endpoint.server.in_flight())));
+    }
+    drop(running);
+    let mut waiting = page.family("queue_waiting_requests", "Requests that wait for an endpoint now.");
+    for upstream in upstreams {
+        waiting.put(&[("upstream", &upstream.name)], &Level(upstream.line.waiting() as f64));
     }
 }
 

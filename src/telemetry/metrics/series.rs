@@ -104,17 +104,48 @@ pub(super) struct Attempts {
     pub(super) upstream: Box<str>,
     pub(super) endpoint: Box<str>,
     pub(super) codes: Tally<u16>,
+    pub(super) ejections: Counter,
 }
 
 impl Attempts {
     pub(super) fn new(upstream: &str, endpoint: &str) -> Self {
-        Self { upstream: upstream.into(), endpoint: endpoint.into(), codes: Tally::default() }
+        Self {
+            upstream: upstream.into(),
+            endpoint: endpoint.into(),
+            codes: Tally::default(),
+            ejections: Counter::default(),
+        }
     }
 }
 
 impl Named for Attempts {
     fn name(&self) -> (&str, &str) {
         (&self.upstream, &self.endpoint)
+    }
+}
+
+/// What became of requests of one upstream that its endpoints did not take at once.
+pub(super) struct Detours {
+    pub(super) upstream: Box<str>,
+    pub(super) retries: Tally<&'static str>,
+    pub(super) fallbacks: Counter,
+    pub(super) turned_away: Tally<&'static str>,
+}
+
+impl Detours {
+    pub(super) fn new(upstream: &str) -> Self {
+        Self {
+            upstream: upstream.into(),
+            retries: Tally::default(),
+            fallbacks: Counter::default(),
+            turned_away: Tally::default(),
+        }
+    }
+}
+
+impl Named for Detours {
+    fn name(&self) -> (&str, &str) {
+        (&self.upstream, "")
     }
 }
 

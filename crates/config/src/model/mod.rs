@@ -2,17 +2,22 @@
 
 mod admin;
 mod journal;
+mod never;
 mod pipeline;
 mod server;
 mod store;
 mod upstream;
 
 pub use admin::AdminOptions;
-pub use journal::{JournalOptions, SyncEvery};
+pub use journal::JournalOptions;
+pub use never::DurationOrNever;
 pub use pipeline::PipelineOptions;
 pub use server::{CorsOptions, ServerOptions, TlsOptions};
 pub use store::{MongodbOptions, SqliteOptions, StoreOptions};
-pub use upstream::{Balance, EndpointOptions, UpstreamOptions};
+pub use upstream::{
+    Balance, EjectionOptions, EndpointOptions, HealthOptions, QueueOptions, RetryOn, SessionBy,
+    UpstreamOptions,
+};
 
 use schemars::Schema;
 use serde::{Deserialize, Deserializer, de::Error};

@@ -2,7 +2,7 @@
 
 use super::{
     Amount, Choices, Cost, Field, FieldValue, Flag, Lax, List, MAX_SCALAR, Member, Members, OptionsObject,
-    PeekError, Peeked, StreamOptions, lax,
+    PeekError, Peeked, Spots, StreamOptions, lax,
 };
 
 /// What the scanner is inside of, as far as it matters.
@@ -45,8 +45,19 @@ pub(super) struct Notes {
     prompts: usize,
     embeds: usize,
     cost: Cost,
+    spot: Spot,
+    spots: Spots,
     members: Members,
     has_members: bool,
+}
+
+/// Whether it matters where the member at hand stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spot {
+    Nowhere,
+    System,
+    Prompt,
+    User,
 }
 
 impl Notes {
@@ -68,6 +79,8 @@ impl Notes {
             prompts: 0,
             embeds: 0,
             cost: Cost::default(),
+            spot: Spot::Nowhere,
+            spots: Spots::default(),
             members: Members::default(),
             has_members: false,
         }
@@ -111,6 +124,12 @@ impl Notes {
                 (_, Some(list)) => Key::List(list),
                 (None, None) => Key::Other,
             },
+        };
+        self.spot = match name {
+            "messages" | "prompt" | "input" => Spot::Prompt,
+            "system" | "instructions" => Spot::System,
+            "user" => Spot::User,
+            _ => Spot::Nowhere,
         };
         match name {
             "messages" => self.members.add(Member::Messages),
@@ -192,6 +211,12 @@ impl Notes {
 
     fn end_member(&mut self, raw: Option<&[u8]>, end: usize) -> Result<(), PeekError> {
         let range = self.start..end;
+        match self.spot {
+            Spot::Nowhere => {}
+            Spot::System => self.spots.system = Some(range.clone()),
+            Spot::Prompt => self.spots.prompt = Some(range.clone()),
+            Spot::User => self.spots.user = Some(range.clone()),
+        }
         match self.key {
             Key::Model => {
                 let value = match self.first {
@@ -252,6 +277,7 @@ impl Notes {
             choices: if several { Choices::Several } else { Choices::One },
             n: self.n,
             cost: self.cost,
+            spots: self.spots,
             members: self.members,
             body_len,
             close,

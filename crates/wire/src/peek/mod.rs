@@ -40,6 +40,8 @@ pub struct Peeked {
     pub n: u32,
     /// How much it asks for, and for how many prompts.
     pub cost: Cost,
+    /// Where what tells one prompt from another stands.
+    pub spots: Spots,
     /// Which of the members that tell the routes apart are there.
     pub members: Members,
     /// Length of the body in bytes.
@@ -72,6 +74,17 @@ impl Peeked {
             _ => false,
         }
     }
+}
+
+/// Where the values of some members stand, brackets and quotes included; of those that are given twice, the last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spots {
+    /// `system` of Anthropic's API, or `instructions` of `/v1/responses`: a prompt begins with it.
+    pub system: Option<Range<usize>>,
+    /// `messages`, `prompt` or `input`.
+    pub prompt: Option<Range<usize>>,
+    /// `user`.
+    pub user: Option<Range<usize>>,
 }
 
 /// A member (or form field) that should hold a text.

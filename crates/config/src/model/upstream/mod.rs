@@ -1,13 +1,22 @@
 //! `[upstreams.NAME]`: a pool of vLLM servers that serve the same models.
 
-use std::path::PathBuf;
+mod balance;
+mod health;
+mod queue;
 
+use std::{num::NonZeroU32, path::PathBuf};
+
+use http::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vllm_gateway_sdk::{DurationText, SecretRef};
 
 use super::{at_least_one, required};
 use crate::EndpointUrl;
+
+pub use balance::{Balance, SessionBy};
+pub use health::{EjectionOptions, HealthOptions, RetryOn};
+pub use queue::QueueOptions;
 
 /// A pool of vLLM servers that serve the same models.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -21,6 +30,26 @@ pub struct UpstreamOptions {
     pub api_key: Option<SecretRef>,
     /// How requests are spread over the endpoints.
     pub balance: Balance,
+    /// Whose session a request belongs to, for `balance = "session"`: of these, the first that it has.
+    pub session_by: Vec<SessionBy>,
+    /// The most requests that may run at this upstream at the same time, of this gateway; further ones wait.
+    #[schemars(range(min = 1))]
+    pub max_concurrent: Option<NonZeroU32>,
+    /// The most requests that may run at each endpoint.
+    #[schemars(range(min = 1))]
+    pub max_concurrent_per_endpoint: Option<NonZeroU32>,
+    /// The line in which requests wait while all endpoints are busy.
+    pub queue: QueueOptions,
+    /// How endpoints are looked at, apart from requests.
+    pub health: HealthOptions,
+    /// When requests that fail keep further ones away.
+    pub ejection: EjectionOptions,
+    /// What makes another endpoint be tried, besides a connection that does not come about, which always does.
+    pub retry_on: Vec<RetryOn>,
+    /// How many of the requests that run may be second tries, in percent; three always may. It keeps servers that fail
+    /// from being asked even more.
+    #[schemars(range(max = 100))]
+    pub retry_budget: u32,
     /// How long a connection may take to come about. Then the next endpoint is tried.
     pub connect_timeout: DurationText,
     /// How long the first byte of an answer may take: queueing and, unless streamed, the whole generation.
@@ -44,6 +73,14 @@ impl Default for UpstreamOptions {
             endpoints: Vec::new(),
             api_key: None,
             balance: Balance::RoundRobin,
+            session_by: default_session(),
+            max_concurrent: None,
+            max_concurrent_per_endpoint: None,
+            queue: QueueOptions::default(),
+            health: HealthOptions::default(),
+            ejection: EjectionOptions::default(),
+            retry_on: vec![RetryOn::Busy, RetryOn::Draining],
+            retry_budget: 20,
             connect_timeout: DurationText::seconds(3),
             first_byte_timeout: DurationText::seconds(600),
             gap_timeout: DurationText::seconds(120),
@@ -71,10 +108,6 @@ fn one() -> u32 {
     1
 }
 
-/// How requests are spread over the endpoints of an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Balance {
-    /// One after the other, as often as their weights say.
-    RoundRobin,
+fn default_session() -> Vec<SessionBy> {
+    vec![SessionBy::Header(HeaderName::from_static("x-session-id")), SessionBy::User, SessionBy::App]
 }

@@ -1,0 +1,25 @@
+//! What happens to requests while all endpoints are busy.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use vllm_gateway_sdk::DurationText;
+
+/// The line in which requests wait while all endpoints are busy. Apps take turns in it.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueOptions {
+    /// How many requests may wait; further ones are answered with 503. 0 lets none wait.
+    pub size: usize,
+    /// How long one may wait; then it is answered with 503.
+    pub timeout: DurationText,
+    /// Apps, by `orgName` or id, whose requests come before (or, below 0, after) those of others; all others have 0.
+    pub priorities: BTreeMap<String, i32>,
+}
+
+impl Default for QueueOptions {
+    fn default() -> Self {
+        Self { size: 1000, timeout: DurationText::seconds(30), priorities: BTreeMap::new() }
+    }
+}

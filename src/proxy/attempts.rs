@@ -1,0 +1,270 @@
+//! One attempt after another, until an endpoint has taken the request or nobody is left.
+
+use std::{pin::pin, sync::Arc, time::Instant};
+
+use vllm_gateway_client::{Request, Response, SendError, send};
+use vllm_gateway_config::RetryOn;
+use vllm_gateway_fleet::{Key, Tried};
+use vllm_gateway_sdk::{Error, Exchange, Outcome, RequestBody};
+
+use super::{
+    answer::{Taken, usable},
+    headers::{self, RESPONSE},
+    plan::Plan,
+    refusal,
+    wait::{in_line, until},
+};
+use crate::{
+    descriptors,
+    telemetry::metrics::{self, metrics},
+    upstream::{Endpoint, Lease, NoSlot, Upstream, Upstreams},
+};
+
+/// Why an upstream did not take a request, and what the client is told if no other does.
+pub(super) struct Failure {
+    told: Told,
+    /// Whether it may go to another upstream: nothing was generated for it.
+    elsewhere: bool,
+}
+
+enum Told {
+    Ours(Error),
+    /// The upstream's own words.
+    Theirs(Box<Taken>),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { told: Told::Ours(error), elsewhere: false }
+    }
+}
+
+impl Failure {
+    pub(super) fn elsewhere(error: Error) -> Self {
+        Self { elsewhere: true, ..error.into() }
+    }
+
+    /// Nobody is left to ask; `asked` says that somebody was.
+    pub(super) fn nobody(asked: bool) -> Self {
+        let outcome = if asked { Outcome::UpstreamError } else { Outcome::Replied };
+        let message = "no server for this model can be reached at the moment";
+        let error = Error::unavailable("no_healthy_endpoint", message).retry_after(5).outcome(outcome);
+        Self::elsewhere(error)
+    }
+
+    pub(super) fn no_descriptor() -> Self {
+        let message = "the gateway has as many connections as it may: try again in a moment";
+        Error::unavailable("overloaded", message).into()
+    }
+}
+
+/// Sends the request to the upstream that it is meant for, and if that cannot take it, to those that may answer in its
+/// place.
+pub(super) async fn take(
+    ex: &mut Exchange,
+    first: &Arc<Upstream>,
+    upstreams: &Upstreams,
+    body: &RequestBody,
+) -> Result<Taken, Error> {
+    ex.before_upstream()?;
+    let mut failure = match at_upstream(ex, first, body).await {
+        Ok(taken) => return Ok(taken),
+        Err(failure) => failure,
+    };
+    let fallbacks = ex.facts().target().and_then(|target| target.fallbacks.clone());
+    for fallback in fallbacks.iter().flat_map(|all| all.iter()) {
+        if !failure.elsewhere {
+            break;
+        }
+        let Some(upstream) = upstreams.get(&fallback.target.upstream) else { continue };
+        if !ex.fall_back_to(fallback) {
+            continue;
+        }
+        metrics().fell_back(&first.name);
+        failure = match at_upstream(ex, upstream, body).await {
+            Ok(taken) => return Ok(taken),
+            Err(failure) => failure,
+        };
+    }
+    match failure.told {
+        Told::Ours(error) => Err(error),
+        Told::Theirs(taken) => Ok(*taken),
+    }
+}
+
+/// What came of an attempt.
+enum Attempt {
+    Taken(Taken),
+    /// Nothing was sent: the next endpoint may have it.
+    NotSent,
+    /// It failed; another endpoint may have it for this reason, if there is leave.
+    Failed(Failure, Option<RetryOn>),
+}
+
+async fn at_upstream(
+    ex: &mut Exchange,
+    upstream: &Arc<Upstream>,
+    body: &RequestBody,
+) -> Result<Taken, Failure> {
+    let plan = Plan::new(ex, body, upstream)?;
+    let deadline = Instant::now() + upstream.first_byte_timeout;
+    let key = upstream.key(ex, body);
+    let mut tried = Tried::default();
+    // What the client is told if nobody is left, and the leave under which it is tried again.
+    let (mut last, mut leave) = (None, None);
+    // A place in the line is leave enough.
+    let mut waits = false;
+    loop {
+        let slot = slot(ex, upstream, &key, &mut tried, deadline, waits).await;
+        let Some(lease) = slot? else { return Err(last.unwrap_or_else(|| Failure::nobody(false))) };
+        let at = lease.index();
+        match attempt(ex, upstream, lease, &plan, deadline).await? {
+            Attempt::Taken(taken) => return Ok(taken),
+            Attempt::NotSent => {
+                tried.add(at);
+                last.get_or_insert_with(|| Failure::nobody(true));
+            }
+            Attempt::Failed(failure, reason) => {
+                let Some(reason) = reason.filter(|reason| may_retry(ex, upstream, *reason)) else {
+                    return Err(failure);
+                };
+                drop(leave.take());
+                leave = upstream.retry();
+                waits = leave.is_none();
+                if waits && reason != RetryOn::Busy {
+                    metrics().retried(&upstream.name, "refused");
+                    return Err(failure);
+                }
+                metrics().retried(&upstream.name, word(reason));
+                if reason != RetryOn::Busy {
+                    // One that is busy is left alone by its own word, and may be asked again after that.
+                    tried.add(at);
+                }
+                last = Some(failure);
+            }
+        }
+    }
+}
+
+/// Only what leaves no trace at the server may be tried again, and only for the reasons that the operator named.
+fn may_retry(ex: &Exchange, upstream: &Upstream, reason: RetryOn) -> bool {
+    ex.route().stateless && upstream.retry_on.contains(&reason)
+}
+
+/// A slot at an endpoint; where all are busy, others wait already, or it must, by way of the line. None if nobody is left.
+async fn slot(
+    ex: &mut Exchange,
+    upstream: &Arc<Upstream>,
+    key: &Key,
+    tried: &mut Tried,
+    deadline: Instant,
+    must_wait: bool,
+) -> Result<Option<Lease>, Failure> {
+    if upstream.line.is_empty() && !must_wait {
+        match upstream.slot(key, tried) {
+            Ok(lease) => return Ok(Some(lease)),
+            Err(NoSlot::Full) => {}
+            Err(NoSlot::Nobody) => return Ok(None),
+            Err(NoSlot::NoDescriptor) => return Err(Failure::no_descriptor()),
+        }
+    }
+    // By the time that it is called, those that failed may be well again.
+    *tried = Tried::default();
+    in_line(ex, upstream, key, deadline).await
+}
+
+async fn attempt(
+    ex: &mut Exchange,
+    upstream: &Upstream,
+    lease: Lease,
+    plan: &Plan,
+    deadline: Instant,
+) -> Result<Attempt, Failure> {
+    let endpoint = &*upstream.endpoints[lease.index()];
+    ex.attempt(&endpoint.url);
+    let request = request(ex, upstream, endpoint, plan);
+    let call = pin!(send(&upstream.connector, &endpoint.origin, request, &RESPONSE));
+    match until(deadline, ex, call).await? {
+        Some(Ok(response)) => {
+            metrics::attempt(upstream, endpoint, response.status.as_u16());
+            usable(&response)?;
+            if response.status.is_server_error() {
+                return refused(ex, upstream, lease, plan, response, deadline).await;
+            }
+            Ok(Attempt::Taken(Taken::coming(response, lease, plan)))
+        }
+        // Nothing is known of the endpoint: it is this process that has no descriptor for the connection.
+        Some(Err(error)) if lacks_descriptors(&error) => Err(Failure::no_descriptor()),
+        Some(Err(error)) => {
+            let message =
+                if error.is_connect() { "an endpoint is passed over" } else { "the upstream failed" };
+            tracing::warn!(upstream = &*upstream.name, endpoint = &*endpoint.url, %error, "{message}");
+            metrics::attempt(upstream, endpoint, 0);
+            upstream.not_reached(endpoint);
+            if error.is_connect() {
+                return Ok(Attempt::NotSent);
+            }
+            let error = Error::upstream("the upstream closed the connection before it answered");
+            Ok(Attempt::Failed(error.into(), Some(RetryOn::Broken)))
+        }
+        None => {
+            metrics::attempt(upstream, endpoint, 0);
+            upstream.failed_there(endpoint);
+            Err(Error::upstream_timeout("the upstream did not begin its answer in time").into())
+        }
+    }
+}
+
+/// Looks into an error of the endpoint: it may refuse what another one would take.
+async fn refused(
+    ex: &mut Exchange,
+    upstream: &Upstream,
+    lease: Lease,
+    plan: &Plan,
+    response: Response,
+    deadline: Instant,
+) -> Result<Attempt, Failure> {
+    let endpoint = &*upstream.endpoints[lease.index()];
+    if !refusal::may_be(&response) {
+        upstream.failed_there(endpoint);
+        return Ok(Attempt::Taken(Taken::coming(response, lease, plan)));
+    }
+    let retry_after = refusal::retry_after(&response);
+    let Response { status, headers, body } = response;
+    // Short as it is, it may hang in the middle.
+    let deadline = deadline.min(Instant::now() + upstream.gap_timeout);
+    let Some(bytes) = refusal::read(ex, body, deadline).await? else {
+        upstream.not_reached(endpoint);
+        return Err(Error::upstream("the upstream broke off its answer").into());
+    };
+    let reason = refusal::of(status, &bytes);
+    match reason {
+        Some(RetryOn::Busy) => endpoint.is_busy(retry_after),
+        Some(RetryOn::Draining) => endpoint.is_ending(),
+        _ => upstream.failed_there(endpoint),
+    }
+    let taken = Taken::read(status, headers, bytes, plan);
+    Ok(match reason {
+        None => Attempt::Taken(taken),
+        Some(_) => Attempt::Failed(Failure { told: Told::Theirs(Box::new(taken)), elsewhere: true }, reason),
+    })
+}
+
+fn request(ex: &Exchange, upstream: &Upstream, endpoint: &Endpoint, plan: &Plan) -> Request {
+    let mut request = Request::post(&endpoint.origin, ex.route().path);
+    let id = ex.facts().request_id();
+    headers::to_upstream(&mut request, &ex.request().headers, id, upstream.authorization.as_ref());
+    request.body(&plan.segments)
+}
+
+fn word(reason: RetryOn) -> &'static str {
+    match reason {
+        RetryOn::Busy => "busy",
+        RetryOn::Draining => "draining",
+        RetryOn::Broken => "broken",
+    }
+}
+
+fn lacks_descriptors(error: &SendError) -> bool {
+    error.io().is_some_and(descriptors::are_used_up)
+}

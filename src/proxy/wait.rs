@@ -1,0 +1,84 @@
+//! Waiting: for the head of an answer, and in the line of an upstream whose endpoints are all busy.
+
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Instant,
+};
+
+use vllm_gateway_fleet::{Key, Tried, Turn};
+use vllm_gateway_sdk::{Error, Exchange, Outcome};
+
+use super::attempts::Failure;
+use crate::{
+    telemetry::metrics::metrics,
+    upstream::{Lease, NoSlot, Upstream},
+};
+
+/// What is waited for, or that it did not come in time. An error if the gateway ends meanwhile: then there is still somebody
+/// to be told so.
+pub(super) async fn until<F: Future>(
+    deadline: Instant,
+    ex: &mut Exchange,
+    mut awaited: Pin<&mut F>,
+) -> Result<Option<F::Output>, Error> {
+    loop {
+        let look = deadline.min(Instant::now() + ex.ending().look());
+        match tokio::time::timeout_at(look.into(), awaited.as_mut()).await {
+            Ok(output) => return Ok(Some(output)),
+            Err(_elapsed) if ex.ending().is_cut() => {
+                let error =
+                    Error::unavailable("shutting_down", "the gateway is shutting down: ask another one");
+                return Err(error.outcome(Outcome::Interrupted));
+            }
+            Err(_elapsed) if look == deadline => return Ok(None),
+            Err(_elapsed) => {}
+        }
+    }
+}
+
+/// Waits in the line for a slot; none if nobody is left who could be asked. Whoever leaves meanwhile gives up its place.
+pub(super) async fn in_line(
+    ex: &mut Exchange,
+    upstream: &Arc<Upstream>,
+    key: &Key,
+    deadline: Instant,
+) -> Result<Option<Lease>, Failure> {
+    let app = ex.facts().consumer().map(Arc::clone);
+    let priority = app.as_ref().map_or(0, |app| upstream.priority(app));
+    let Ok(place) = upstream.line.join(app.as_ref().map_or("", |app| &app.id), priority) else {
+        metrics().turned_away(&upstream.name, "full");
+        return Err(crowded());
+    };
+    // What has become free since it was seen to be full, nobody was told.
+    upstream.call_if_there_is_room();
+    let deadline = deadline.min(Instant::now() + upstream.queue.timeout.get());
+    loop {
+        match until(deadline, ex, pin!(place.turn())).await? {
+            Some(Turn::Called) => {}
+            Some(Turn::PushedOut) => {
+                metrics().turned_away(&upstream.name, "pushed_out");
+                return Err(crowded());
+            }
+            None => {
+                metrics().turned_away(&upstream.name, "timeout");
+                return Err(crowded());
+            }
+        }
+        match upstream.slot(key, &Tried::default()) {
+            Ok(lease) => {
+                place.go();
+                upstream.call_if_there_is_room();
+                return Ok(Some(lease));
+            }
+            Err(NoSlot::Full) => place.back_to_the_front(),
+            Err(NoSlot::Nobody) => return Ok(None),
+            Err(NoSlot::NoDescriptor) => return Err(Failure::no_descriptor()),
+        }
+    }
+}
+
+fn crowded() -> Failure {
+    let message = "all servers for this model are busy, and too many requests wait for them: try again later";
+    Failure::elsewhere(Error::unavailable("overloaded", message).retry_after(2))
+}

@@ -1,0 +1,138 @@
+//! A slot at an endpoint: taken before a request goes there, given back when it is over, however that comes about.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use vllm_gateway_fleet::{Choice, Key, Moment, Tried};
+
+use super::{Endpoint, Upstream};
+use crate::descriptors::Descriptor;
+
+/// Why there is no slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoSlot {
+    /// All that can be asked are busy.
+    Full,
+    /// There is nobody left to ask.
+    Nobody,
+    /// The process has no descriptor to spare for a connection.
+    NoDescriptor,
+}
+
+/// What runs at an upstream, over all its endpoints, and outlives reloads.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    requests: AtomicU32,
+    /// How many of them are second tries that have no answer yet.
+    retries: AtomicU32,
+}
+
+impl Upstream {
+    /// Takes a slot at the endpoint that balancing picks, of those that this request has not been at.
+    pub(crate) fn slot(self: &Arc<Self>, key: &Key, tried: &Tried) -> Result<Lease, NoSlot> {
+        let counted = self.max_concurrent.is_some();
+        if let Some(most) = self.max_concurrent
+            && self.running.requests.fetch_add(1, Relaxed) >= most.get()
+        {
+            self.running.requests.fetch_sub(1, Relaxed);
+            return Err(NoSlot::Full);
+        }
+        let slot = self.slot_at_endpoint(key, tried);
+        slot.inspect_err(|_| {
+            if counted {
+                self.running.requests.fetch_sub(1, Relaxed);
+            }
+        })
+    }
+
+    fn slot_at_endpoint(self: &Arc<Self>, key: &Key, tried: &Tried) -> Result<Lease, NoSlot> {
+        /// Others may be quicker to take the last slot of an endpoint, but not for ever.
+        const TRIES: usize = 4;
+        let now = Moment::now();
+        for _ in 0..TRIES {
+            let at = match self.fleet.choose(key, tried, now) {
+                Choice::Server(at) => at,
+                Choice::Full => return Err(NoSlot::Full),
+                Choice::Nobody => return Err(NoSlot::Nobody),
+            };
+            let Some(member) = self.fleet.members().get(at) else { return Err(NoSlot::Nobody) };
+            if member.server.take(member.most) {
+                let Some(descriptor) = Descriptor::for_upstream() else {
+                    member.server.give();
+                    return Err(NoSlot::NoDescriptor);
+                };
+                return Ok(Lease { upstream: Arc::clone(self), at, _descriptor: descriptor });
+            }
+        }
+        Err(NoSlot::Full)
+    }
+
+    /// Calls who waits, if there is room for one more.
+    pub(crate) fn call_if_there_is_room(&self) {
+        if self.line.is_empty() {
+            return;
+        }
+        let may_run = self.max_concurrent.is_none_or(|most| self.running.requests.load(Relaxed) < most.get());
+        let choice = self.fleet.choose(&Key::default(), &Tried::default(), Moment::now());
+        if may_run && matches!(choice, Choice::Server(_)) {
+            self.line.call_next();
+        }
+    }
+
+    /// Leave to try a request a second time, unless too many are being tried again already.
+    pub(crate) fn retry(&self) -> Option<Retry<'_>> {
+        /// So many may always be.
+        const LEAST: u32 = 3;
+        let most = (u64::from(self.fleet.in_flight()) * u64::from(self.retry_budget) / 100).max(LEAST.into());
+        let retry = Retry { running: &self.running };
+        (u64::from(self.running.retries.fetch_add(1, Relaxed)) < most).then_some(retry)
+    }
+}
+
+/// A slot at an endpoint.
+pub(crate) struct Lease {
+    upstream: Arc<Upstream>,
+    at: usize,
+    _descriptor: Descriptor,
+}
+
+impl Lease {
+    /// The upstream.
+    pub(crate) fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// Which of its endpoints it is.
+    pub(crate) fn index(&self) -> usize {
+        self.at
+    }
+
+    /// The endpoint.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        // Members and endpoints are made together, one for one, and neither ever changes.
+        &self.upstream.endpoints[self.at]
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.endpoint().server.give();
+        if self.upstream.max_concurrent.is_some() {
+            self.upstream.running.requests.fetch_sub(1, Relaxed);
+        }
+        self.upstream.line.call_next();
+    }
+}
+
+/// Leave to try a request a second time, until its answer has begun.
+pub(crate) struct Retry<'a> {
+    running: &'a Running,
+}
+
+impl Drop for Retry<'_> {
+    fn drop(&mut self) {
+        self.running.retries.fetch_sub(1, Relaxed);
+    }
+}

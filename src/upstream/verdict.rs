@@ -1,0 +1,58 @@
+//! What a request tells of the endpoint that it was at.
+
+use std::time::Duration;
+
+use vllm_gateway_fleet::{Moment, State, Verdict};
+
+use super::{Endpoint, Upstream};
+use crate::telemetry::metrics::metrics;
+
+impl Endpoint {
+    /// A request was served there, to its end.
+    pub(crate) fn served_well(&self) {
+        self.server.health.succeeded();
+    }
+
+    /// It refuses further requests, for so long if it said.
+    pub(crate) fn is_busy(&self, retry_after: Option<Duration>) {
+        /// Whatever it says.
+        const MOST: Duration = Duration::from_secs(60);
+        self.server.refuses_more(retry_after.map(|time| time.min(MOST)), Moment::now());
+    }
+
+    /// It is about to end: whether it comes back, looks will tell.
+    pub(crate) fn is_ending(&self) {
+        const MEANWHILE: Duration = Duration::from_secs(5);
+        self.server.health.is_full_for(MEANWHILE, Moment::now());
+        self.suspicion.notify_one();
+    }
+}
+
+impl Upstream {
+    /// A request failed there.
+    pub(crate) fn failed_there(&self, endpoint: &Endpoint) {
+        let now = Moment::now();
+        let is_last = || !self.fleet.has_other(&endpoint.server, now);
+        if let Verdict::Ejected(time) = endpoint.server.health.failed(self.fleet.tolerance(), now, is_last) {
+            metrics().ejected(&self.name, &endpoint.url);
+            tracing::warn!(
+                upstream = &*self.name,
+                endpoint = &*endpoint.url,
+                seconds = time.as_secs(),
+                "an endpoint is left alone: requests failed there, one after another"
+            );
+        }
+    }
+
+    /// No connection came about, or it broke: another server may answer at this address next time, or none.
+    pub(crate) fn not_reached(&self, endpoint: &Endpoint) {
+        endpoint.fingerprint.forget();
+        self.failed_there(endpoint);
+        endpoint.suspicion.notify_one();
+    }
+
+    /// What an endpoint is in, for people.
+    pub(crate) fn state(&self, endpoint: &Endpoint) -> State {
+        endpoint.server.health.state(self.fleet.tolerance(), Moment::now())
+    }
+}

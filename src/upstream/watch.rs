@@ -1,0 +1,130 @@
+//! Looks at endpoints now and then, apart from requests: whether they are well, and how busy they say they are.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep, timeout};
+use vllm_gateway_config::HealthOptions;
+use vllm_gateway_fleet::{Moment, Policy, Reported};
+
+use super::{Endpoint, Upstream};
+
+/// How often an endpoint is looked at that is down.
+const DOWN: Duration = Duration::from_secs(1);
+/// How soon it is looked at again after a look that failed, until it is down.
+const DOUBT: Duration = Duration::from_millis(200);
+/// How often vLLM is asked how busy it is.
+const SCRAPE: Duration = Duration::from_secs(1);
+/// How often it is looked whether somebody in the line could go.
+const LINE: Duration = Duration::from_millis(100);
+/// The largest page of metrics that is read, in bytes.
+const PAGE: usize = 4 << 20;
+
+impl Upstream {
+    /// Begins to look at the endpoints. It ends with the upstream.
+    pub(crate) fn watch(self: &Arc<Self>) {
+        for endpoint in &self.endpoints {
+            if self.health.interval.get().is_some() {
+                tokio::spawn(look_on(Arc::downgrade(self), Arc::clone(endpoint)));
+            }
+            if matches!(self.policy, Policy::VllmLoad) {
+                tokio::spawn(ask_for_load(Arc::downgrade(self), Arc::clone(endpoint)));
+            }
+        }
+        tokio::spawn(keep_moving(Arc::downgrade(self)));
+    }
+
+    async fn is_well(&self, endpoint: &Endpoint) -> bool {
+        let HealthOptions { path, timeout: patience, .. } = &self.health;
+        let answer = self.get(endpoint, path).send();
+        matches!(timeout(patience.get(), answer).await, Ok(Ok(answer)) if answer.status().is_success())
+    }
+
+    async fn reported(&self, endpoint: &Endpoint) -> Option<Reported> {
+        let answer = timeout(SCRAPE, async {
+            let answer = self.get(endpoint, "/metrics").send().await.ok()?.error_for_status().ok()?;
+            bounded(answer).await
+        });
+        Reported::read(&answer.await.ok()??)
+    }
+
+    fn get(&self, endpoint: &Endpoint, path: &str) -> reqwest::RequestBuilder {
+        let request = self.client.get(format!("{}{path}", endpoint.url.trim_end_matches('/')));
+        match &self.authorization {
+            Some(authorization) => request.header(http::header::AUTHORIZATION, authorization),
+            None => request,
+        }
+    }
+}
+
+/// The whole body, if it is not too long.
+async fn bounded(mut answer: reqwest::Response) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.ok()? {
+        body.extend_from_slice(&chunk);
+        if body.len() > PAGE {
+            return None;
+        }
+    }
+    Some(body)
+}
+
+async fn look_on(upstream: Weak<Upstream>, endpoint: Arc<Endpoint>) {
+    let health = &endpoint.server.health;
+    loop {
+        // Not held while it waits: an upstream that was replaced must be able to go.
+        let Some(now) = upstream.upgrade() else { return };
+        let is_well = now.is_well(&endpoint).await;
+        let is_news = if is_well {
+            health.looked_well(Moment::now())
+        } else {
+            health.looked_unwell(now.fleet.tolerance())
+        };
+        if is_news {
+            tell(&now, &endpoint, is_well);
+        }
+        let usual = now.health.interval.get().unwrap_or(DOWN);
+        drop(now);
+        let pause = match is_well {
+            true => usual,
+            false if health.is_down() => DOWN.min(usual),
+            false => DOUBT.min(usual),
+        };
+        // A suspicion is no reason to ask one again that was asked just now.
+        if timeout(pause, endpoint.suspicion.notified()).await.is_ok() && !is_well {
+            sleep(DOUBT.min(usual)).await;
+        }
+    }
+}
+
+fn tell(upstream: &Upstream, endpoint: &Endpoint, is_well: bool) {
+    let (upstream, endpoint) = (&*upstream.name, &*endpoint.url);
+    if is_well {
+        tracing::info!(upstream, endpoint, "an endpoint is well again");
+    } else {
+        tracing::warn!(upstream, endpoint, "an endpoint is down: it does not say that it is well");
+    }
+}
+
+async fn ask_for_load(upstream: Weak<Upstream>, endpoint: Arc<Endpoint>) {
+    loop {
+        let Some(now) = upstream.upgrade() else { return };
+        let (ours, asked, next) = (endpoint.server.in_flight(), Moment::now(), Instant::now() + SCRAPE);
+        if let Some(reported) = now.reported(&endpoint).await {
+            endpoint.server.report.keep(reported, ours, asked);
+        }
+        drop(now);
+        tokio::time::sleep_until(next).await;
+    }
+}
+
+/// Calls those who wait for what nobody tells: an endpoint that is well again, or not busy any longer.
+async fn keep_moving(upstream: Weak<Upstream>) {
+    loop {
+        sleep(LINE).await;
+        let Some(now) = upstream.upgrade() else { return };
+        now.call_if_there_is_room();
+    }
+}

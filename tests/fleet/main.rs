@@ -1,0 +1,18 @@
+//! Several vLLM servers behind one name, through real sockets: who gets a request, and what becomes of it when one of them
+//! is slow, busy, ending or gone.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod crowd;
+mod fallbacks;
+mod health;
+mod line;
+mod policies;
+mod reload;
+mod retries;
+mod stale;
+mod yard;
+
+/// The stage of `tests/gateway`, of which not everything is used here.
+#[allow(dead_code, clippy::needless_pass_by_value, clippy::assigning_clones)]
+#[path = "../gateway/support.rs"]
+mod support;
