@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use crate::{
     fleet::Mishap,
+    machine::Busy,
     outcome::{Ended, Outcome},
     trace::Trace,
 };
@@ -41,12 +42,12 @@ pub(crate) struct Figures {
     /// Tokens per second in the second third.
     pub(crate) middle_tokens: f64,
     /// Which part of the machine's processors was busy with this.
-    pub(crate) busy: f64,
+    pub(crate) busy: Busy,
 }
 
 impl Figures {
     /// Four samples: at the start of what is measured and after each third.
-    pub(crate) fn of(trace: &Trace, outcomes: &[Outcome], samples: &[Sample], busy: f64) -> Self {
+    pub(crate) fn of(trace: &Trace, outcomes: &[Outcome], samples: &[Sample], busy: Busy) -> Self {
         let [start, first, second, end] = trace.edges();
         let waited = |from: Duration, to: Duration| {
             let arrived = outcomes.iter().filter(|outcome| (from..to).contains(&outcome.at));
@@ -91,13 +92,14 @@ impl Figures {
     /// Shows at once how a run went.
     pub(crate) fn line(&self) -> String {
         let mut line = format!(
-            "p50 {:.0} ms, p99 {:.0} ms, {:.1} finished a second, {:.0} % found, {} failed, processors {:.0} % busy",
+            "p50 {:.0} ms, p99 {:.0} ms, {:.1} finished a second, {:.0} % found, {} failed, processors {:.0} % busy ({:.0} % with all)",
             self.p50,
             self.p99,
             self.finished,
             self.hits * 100.0,
             self.failures(),
-            self.busy * 100.0
+            self.busy.ours * 100.0,
+            self.busy.all * 100.0
         );
         if self.died != (0, 0) {
             let _ = write!(line, ", {} + {} broke with their server", self.died.0, self.died.1);

@@ -15,7 +15,7 @@ use crate::{
     figures::{Figures, Sample},
     fleet::Fleet,
     gateway::Gateway,
-    machine,
+    machine::Spent,
     outcome::Outcome,
     trace::Trace,
 };
@@ -27,14 +27,11 @@ const LEFT: Duration = Duration::from_secs(60);
 pub(crate) async fn replay(trace: &Trace, fleet: &Fleet, gateway: &Gateway) -> Result<Figures, String> {
     let caller = Arc::new(Caller::new(&gateway.url, &gateway.key)?);
     let processes = [std::process::id(), gateway.id()];
-    let spent = machine::spent(&processes);
+    let spent = Spent::by(&processes);
     let begun = Instant::now() + Duration::from_millis(100);
     let (outcomes, samples) =
         tokio::join!(send_all(trace, &caller, begun), watch(trace, fleet, &caller, begun),);
-    let busy = machine::spent(&processes).saturating_sub(spent).as_secs_f64()
-        / begun.elapsed().as_secs_f64()
-        / machine::processors() as f64;
-    Ok(Figures::of(trace, &outcomes, &samples, busy))
+    Ok(Figures::of(trace, &outcomes, &samples, spent.until_now(&processes)))
 }
 
 /// Sends each request when it is due, whatever became of those before it.

@@ -60,8 +60,12 @@ impl Results {
         if !self.missing.is_empty() {
             let _ = write!(text, "\n\nNot there yet: {}.", self.missing.join(", "));
         }
-        let busiest = self.runs.values().flatten().map(|run| run.busy).fold(0.0, f64::max);
-        let _ = write!(text, "\n\nProcessors were at most {:.0} % busy.", busiest * 100.0);
+        let most = |of: fn(&Figures) -> f64| self.runs.values().flatten().map(of).fold(0.0, f64::max) * 100.0;
+        let (ours, all) = (most(|run| run.busy.ours), most(|run| run.busy.all));
+        let _ = write!(
+            text,
+            "\n\nThe processors were at most {ours:.0} % busy with this, and at most {all:.0} % with all that ran."
+        );
         text
     }
 

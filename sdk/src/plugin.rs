@@ -114,7 +114,7 @@ impl<'a> BuildCx<'a> {
     }
 
     /// An error at one of the options, named by its keys.
-    pub fn at<const N: usize>(&self, keys: [&str; N], message: impl Into<String>) -> BuildError {
+    pub fn at<'k>(&self, keys: impl AsRef<[&'k str]>, message: impl Into<String>) -> BuildError {
         BuildError::from(message.into()).at(keys)
     }
 }
@@ -133,8 +133,8 @@ pub struct BuildError {
 impl BuildError {
     /// The same error at the option that these keys lead to.
     #[must_use]
-    pub fn at<const N: usize>(mut self, keys: [&str; N]) -> Self {
-        self.keys = keys.iter().map(|key| (*key).to_owned()).collect();
+    pub fn at<'k>(mut self, keys: impl AsRef<[&'k str]>) -> Self {
+        self.keys = keys.as_ref().iter().map(|key| (*key).to_owned()).collect();
         self
     }
 }

@@ -11,7 +11,7 @@ use vllm_gateway_journal::RecordWriter;
 use vllm_gateway_sdk::Ending;
 use vllm_gateway_store::{SqliteLock, Store};
 
-use super::{Current, Drain, Reloader, lights};
+use super::{Current, Drain, Membership, Reloader, lights};
 use crate::server::Serving;
 
 /// How long records may take to reach the store at the end, and what else the store is to be told.
@@ -29,6 +29,7 @@ pub(super) struct Parts {
     pub(super) directory: Arc<Directory>,
     pub(super) writer: Arc<RecordWriter>,
     pub(super) reloader: Arc<Reloader>,
+    pub(super) membership: Arc<Membership>,
     pub(super) drain: Arc<Drain>,
     pub(super) data: Serving,
     pub(super) admin: Serving,
@@ -52,6 +53,8 @@ impl Gateway {
         let reloader = Arc::clone(&parts.reloader);
         tasks.spawn(async move { reloader.watch().await });
         tasks.spawn(tidy(Arc::clone(&parts.current)));
+        let membership = Arc::clone(&parts.membership);
+        tasks.spawn(async move { membership.follow().await });
         let (current, directory) = (Arc::clone(&parts.current), Arc::clone(&parts.directory));
         tasks.spawn(lights::watch(current, directory, Arc::clone(&parts.writer)));
         tracing::info!(%data, %admin, "serving");
@@ -140,6 +143,6 @@ impl Gateway {
 async fn tidy(current: Arc<Current>) {
     loop {
         tokio::time::sleep(TIDY).await;
-        current.load().upstreams.values().for_each(|upstream| upstream.tidy());
+        current.load().upstreams().values().for_each(|upstream| upstream.tidy());
     }
 }

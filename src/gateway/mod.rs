@@ -7,6 +7,7 @@ mod keys;
 mod life;
 mod lights;
 mod limits;
+mod membership;
 mod reload;
 mod runtime;
 mod start;
@@ -14,6 +15,7 @@ mod start;
 pub(crate) use current::Current;
 pub(crate) use drain::{Drain, Running};
 pub use life::Gateway;
+pub(crate) use membership::Membership;
 pub(crate) use reload::Reloader;
 pub(crate) use runtime::Runtime;
 #[cfg(feature = "fuzzing")]

@@ -52,6 +52,11 @@ impl Reloader {
         })
     }
 
+    /// Held by whoever changes the configuration in force by another way than the file.
+    pub(super) async fn hold(&self) -> impl Drop {
+        self.seen.lock().await
+    }
+
     async fn read_again(&self) -> Result<Done, Vec<Diagnostic>> {
         let mut seen = self.seen.lock().await;
         if let Ok(text) = tokio::fs::read_to_string(&self.path).await {

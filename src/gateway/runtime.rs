@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
+use arc_swap::ArcSwap;
 use http::HeaderMap;
 use jiff::Timestamp;
 use vllm_gateway_config::{Config, Network};
@@ -17,7 +18,8 @@ pub(crate) struct Runtime {
     pub(crate) config: Config,
     pub(crate) pipelines: Vec<Arc<Pipeline>>,
     by_route: HashMap<&'static str, usize>,
-    pub(crate) upstreams: Upstreams,
+    /// Swapped as a whole where the members of one change.
+    upstreams: ArcSwap<Upstreams>,
     /// Whether any pipeline keeps records; then what is refused before a pipeline has one too.
     pub(crate) keeps_records: bool,
     pub(crate) limits: Arc<BodyLimits>,
@@ -28,8 +30,9 @@ pub(crate) struct Runtime {
 impl Runtime {
     /// Builds what serves this configuration. What is known of upstreams and endpoints is kept from `old`.
     pub(crate) fn build(config: Config, old: Option<&Self>) -> Result<Self, (String, ClientError)> {
-        let known = Known { upstreams: old.map(|old| &old.upstreams) };
-        let mut upstreams = HashMap::new();
+        let before = old.map(Self::upstreams);
+        let known = Known { upstreams: before.as_deref() };
+        let mut upstreams = Upstreams::new();
         for (name, options) in &config.upstreams {
             let upstream = Upstream::build(name, options, &config.base, &known)
                 .map_err(|error| (name.clone(), error))?;
@@ -62,7 +65,7 @@ impl Runtime {
         Ok(Self {
             pipelines: pipelines.collect(),
             by_route: config.route_map(),
-            upstreams,
+            upstreams: ArcSwap::from_pointee(upstreams),
             keeps_records: config
                 .pipelines
                 .iter()
@@ -79,7 +82,7 @@ impl Runtime {
 
     /// Tells the filters that they are in force, and begins to look at the endpoints.
     pub(crate) fn start(&self, services: &Services) {
-        self.upstreams.values().for_each(Upstream::watch);
+        self.upstreams().values().for_each(Upstream::watch);
         for step in self.pipelines.iter().flat_map(|pipeline| &pipeline.steps) {
             step.filter.on_start(services);
         }
@@ -88,6 +91,26 @@ impl Runtime {
     /// The pipeline that serves this route.
     pub(crate) fn pipeline_of(&self, route: &Route) -> Option<&Arc<Pipeline>> {
         self.pipelines.get(*self.by_route.get(route.path)?)
+    }
+
+    /// All upstreams, as they stand now.
+    pub(crate) fn upstreams(&self) -> Arc<Upstreams> {
+        self.upstreams.load_full()
+    }
+
+    /// The upstream of this name, as it stands now.
+    pub(crate) fn upstream(&self, name: &str) -> Option<Arc<Upstream>> {
+        self.upstreams.load().get(name).cloned()
+    }
+
+    /// Puts an upstream in the place of the one of the same name. Requests that run keep the one that they have. Not to
+    /// be called twice at the same time.
+    pub(crate) fn replace(&self, upstream: Upstream) {
+        let upstream = Arc::new(upstream);
+        upstream.watch();
+        let mut all = Upstreams::clone(&self.upstreams());
+        all.insert(Arc::clone(&upstream.name), upstream);
+        self.upstreams.store(Arc::new(all));
     }
 
     /// The client's address, by what this configuration trusts.

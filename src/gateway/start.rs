@@ -18,7 +18,7 @@ use vllm_gateway_journal::{RecordWriter, WriterOptions};
 use vllm_gateway_sdk::{SecretRef, Services};
 use vllm_gateway_store::{SqliteLock, Store};
 
-use super::{Current, Drain, Gateway, Reloader, Runtime, keys, life::Parts, limits};
+use super::{Current, Drain, Gateway, Membership, Reloader, Runtime, keys, life::Parts, limits};
 use crate::server::{
     Bound, DataPlane, Destination, GatewayControl, Manner, Routed, bind, serve, serve_on_threads,
 };
@@ -60,11 +60,17 @@ impl Gateway {
         runtime.start(&services);
         let current = Arc::new(Current::new(runtime));
         let reloader = Arc::new(Reloader::new(path.to_owned(), text, Arc::clone(&current), services.clone()));
+        let membership = Arc::new(Membership::new(Arc::clone(&current), Arc::clone(&reloader)));
         let runtime = current.load();
         let drain = Arc::new(Drain::new(Arc::clone(&runtime.limits.ending)));
         let (server, admin_options, base) =
             (&runtime.config.server, &runtime.config.admin, &runtime.config.base);
-        let control = GatewayControl::new(Arc::clone(&current), Arc::clone(&reloader), Arc::clone(&writer));
+        let control = GatewayControl::new(
+            Arc::clone(&current),
+            Arc::clone(&reloader),
+            Arc::clone(&membership),
+            Arc::clone(&writer),
+        );
         let state = AdminState {
             token: TokenDigest::of(&token).context("[admin] token")?,
             store: Arc::clone(&store),
@@ -90,7 +96,8 @@ impl Gateway {
         let destination = || to_data_plane(plane(), server);
         let data = serve_on_threads(data, destination, &manner, threads(server)).await?;
 
-        let parts = Parts { current, store, directory, writer, reloader, drain, data, admin, lock };
+        let parts =
+            Parts { current, store, directory, writer, reloader, membership, drain, data, admin, lock };
         Ok(Self::new(parts, data_address, admin_address))
     }
 }

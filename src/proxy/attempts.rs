@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     descriptors,
+    gateway::Runtime,
     telemetry::metrics::{self, metrics},
-    upstream::{Endpoint, Lease, NoSlot, Upstream, Upstreams},
+    upstream::{Endpoint, Lease, NoSlot, Upstream},
 };
 
 /// Why an upstream did not take a request, and what the client is told if no other does.
@@ -63,7 +64,7 @@ impl Failure {
 pub(super) async fn take(
     ex: &mut Exchange,
     first: &Arc<Upstream>,
-    upstreams: &Upstreams,
+    runtime: &Runtime,
     body: &RequestBody,
 ) -> Result<Taken, Error> {
     ex.before_upstream()?;
@@ -76,12 +77,12 @@ pub(super) async fn take(
         if !failure.elsewhere {
             break;
         }
-        let Some(upstream) = upstreams.get(&fallback.target.upstream) else { continue };
+        let Some(upstream) = runtime.upstream(&fallback.target.upstream) else { continue };
         if !ex.fall_back_to(fallback) {
             continue;
         }
         metrics().fell_back(&first.name);
-        failure = match at_upstream(ex, upstream, body).await {
+        failure = match at_upstream(ex, &upstream, body).await {
             Ok(taken) => return Ok(taken),
             Err(failure) => failure,
         };

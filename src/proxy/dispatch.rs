@@ -13,7 +13,7 @@ use vllm_gateway_sdk::{AnswerReader, Deadlines, Error, Exchange, Head, Reply, Re
 use vllm_gateway_wire::sse::Hide;
 
 use super::{answer::Taken, attempts, body::Leased};
-use crate::upstream::{Upstream, Upstreams};
+use crate::{gateway::Runtime, upstream::Upstream};
 
 /// An answer on its way to the client.
 pub(crate) enum Answered {
@@ -23,17 +23,17 @@ pub(crate) enum Answered {
     Response(Head, Box<ResponseBody<Leased>>),
 }
 
-/// Sends the request of this exchange to this upstream, which its target names; `upstreams` are those of its fallbacks.
+/// Sends the request of this exchange to this upstream, which its target names; `runtime` has those of its fallbacks.
 /// `heartbeat` is the silence after which a stream carries a comment.
 pub(crate) async fn dispatch(
     mut ex: Box<Exchange>,
     upstream: &Arc<Upstream>,
-    upstreams: &Upstreams,
+    runtime: &Runtime,
     heartbeat: Option<Duration>,
 ) -> Answered {
     let started = Instant::now();
     let taken = match body_of(&mut ex).await {
-        Ok(body) => attempts::take(&mut ex, upstream, upstreams, &body).await,
+        Ok(body) => attempts::take(&mut ex, upstream, runtime, &body).await,
         Err(error) => Err(error),
     };
     ex.answered(started.elapsed());

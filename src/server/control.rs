@@ -4,27 +4,52 @@ use std::sync::Arc;
 
 use salvo::async_trait;
 use serde_json::{Value, json};
-use vllm_gateway_admin::{AdminCall, Control, ReloadDone};
+use vllm_gateway_admin::{AdminCall, ChangeRefused, Control, EndpointChange, ReloadDone};
 use vllm_gateway_fleet::Moment;
 use vllm_gateway_journal::RecordWriter;
 use vllm_gateway_sdk::plugins;
 
 use crate::{
-    gateway::{Current, Reloader},
+    gateway::{Current, Membership, Reloader},
     telemetry::metrics::{Snapshot, metrics},
+    upstream::Upstream,
 };
 
 /// The admin REST's hold on the gateway.
 pub(crate) struct GatewayControl {
     current: Arc<Current>,
     reloader: Arc<Reloader>,
+    membership: Arc<Membership>,
     writer: Arc<RecordWriter>,
 }
 
 impl GatewayControl {
-    pub(crate) fn new(current: Arc<Current>, reloader: Arc<Reloader>, writer: Arc<RecordWriter>) -> Self {
-        Self { current, reloader, writer }
+    pub(crate) fn new(
+        current: Arc<Current>,
+        reloader: Arc<Reloader>,
+        membership: Arc<Membership>,
+        writer: Arc<RecordWriter>,
+    ) -> Self {
+        Self { current, reloader, membership, writer }
     }
+}
+
+/// An upstream and its endpoints, as they stand.
+fn shown(upstream: &Upstream) -> Value {
+    let endpoints = upstream.states().map(|(endpoint, member, state)| {
+        let reported = endpoint.server.report.latest(Moment::now());
+        let reported = reported.map(|reported| {
+            json!({"running": reported.running, "waiting": reported.waiting, "cache": reported.cache})
+        });
+        json!({
+            "url": &*endpoint.url, "weight": member.weight, "health": state.as_str(),
+            "inFlight": endpoint.server.in_flight(), "reported": reported,
+        })
+    });
+    json!({
+        "name": &*upstream.name, "balance": upstream.balance(), "waiting": upstream.line.waiting(),
+        "endpoints": endpoints.collect::<Vec<_>>(),
+    })
 }
 
 #[async_trait]
@@ -46,25 +71,12 @@ impl Control for GatewayControl {
 
     fn upstreams(&self) -> Value {
         let runtime = self.current.load();
-        let upstreams =
-            runtime.config.upstreams.keys().filter_map(|name| runtime.upstreams.get(name.as_str()));
-        let items = upstreams.map(|upstream| {
-            let endpoints = upstream.endpoints.iter().zip(upstream.fleet.members());
-            let endpoints = endpoints.map(|(endpoint, member)| {
-                let reported = endpoint.server.report.latest(Moment::now()).map(|reported| {
-                    json!({"running": reported.running, "waiting": reported.waiting, "cache": reported.cache})
-                });
-                json!({
-                    "url": &*endpoint.url, "weight": member.weight, "health": upstream.state(endpoint).as_str(),
-                    "inFlight": endpoint.server.in_flight(), "reported": reported,
-                })
-            });
-            json!({
-                "name": &*upstream.name, "balance": upstream.balance(), "waiting": upstream.line.waiting(),
-                "endpoints": endpoints.collect::<Vec<_>>(),
-            })
-        });
-        json!({"items": items.collect::<Vec<_>>()})
+        let upstreams = runtime.config.upstreams.keys().filter_map(|name| runtime.upstream(name));
+        json!({"items": upstreams.map(|upstream| shown(&upstream)).collect::<Vec<_>>()})
+    }
+
+    async fn change_endpoint(&self, upstream: &str, change: EndpointChange) -> Result<Value, ChangeRefused> {
+        self.membership.change(upstream, change).await.map(|upstream| shown(&upstream))
     }
 
     fn plugins(&self) -> Value {
@@ -86,14 +98,14 @@ impl Control for GatewayControl {
 
     fn metrics(&self) -> String {
         let counts = self.writer.counts();
-        let runtime = self.current.load();
+        let upstreams = self.current.load().upstreams();
         metrics().render(&Snapshot {
             accepted: counts.accepted,
             stored: counts.stored,
             quarantined: counts.quarantined,
             pending: counts.pending,
             journal: self.writer.journal_size(),
-            upstreams: runtime.upstreams.values().map(|upstream| &**upstream).collect(),
+            upstreams: &upstreams,
         })
     }
 

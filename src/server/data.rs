@@ -123,11 +123,11 @@ impl DataPlane {
                 Err(error) => ex.refuse(&error),
             });
         }
-        let upstream = ex.facts().target().and_then(|target| runtime.upstreams.get(&target.upstream));
+        let upstream = ex.facts().target().and_then(|target| runtime.upstream(&target.upstream));
         match upstream {
             Some(upstream) => {
                 let heartbeat = runtime.config.server.heartbeat.map(DurationText::get);
-                dispatch(ex, upstream, &runtime.upstreams, heartbeat).await
+                dispatch(ex, &upstream, &runtime, heartbeat).await
             }
             None => {
                 tracing::error!(pipeline = &*pipeline.name, "no filter said where the request goes");

@@ -40,7 +40,7 @@ pub(super) async fn list(runtime: &Runtime, pipeline: &Pipeline, asked: Asked) -
 
 async fn entry(runtime: &Runtime, offer: &ModelOffer) -> Map<String, Value> {
     let at_vllm = offer.target.model.as_deref().unwrap_or(&offer.name);
-    let known = match runtime.upstreams.get(&offer.target.upstream) {
+    let known = match runtime.upstream(&offer.target.upstream) {
         Some(upstream) => upstream.describe(at_vllm).await,
         None => None,
     };

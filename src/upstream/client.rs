@@ -25,12 +25,20 @@ pub(crate) enum ClientError {
     NoTls(TlsError),
     #[error(transparent)]
     Url(#[from] BadUrl),
+    #[error("`endpoints_file`: {0}")]
+    Endpoints(String),
+}
+
+/// Whether any of its servers may be asked for by https. Who stands in the file may change at any time.
+pub(crate) fn needs_tls(options: &UpstreamOptions) -> bool {
+    let mut listed = options.endpoints.iter();
+    options.endpoints_file.is_some() || listed.any(|endpoint| endpoint.url.as_str().starts_with("https:"))
 }
 
 /// How requests reach the upstream.
 pub(super) fn connector(options: &UpstreamOptions, base: &Path) -> Result<Connector, ClientError> {
     let (timeout, most_idle) = (options.connect_timeout.get(), options.max_idle_per_endpoint);
-    if !options.endpoints.iter().any(|endpoint| endpoint.url.as_str().starts_with("https:")) {
+    if !needs_tls(options) {
         return Ok(Connector::plain(timeout, most_idle));
     }
     let Some(path) = &options.ca else {

@@ -1,9 +1,10 @@
 //! One vLLM server: its addresses, what runs on it, and what was learned of it.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use tokio::sync::Notify;
 use vllm_gateway_client::{BadUrl, Origin};
+use vllm_gateway_config::EndpointUrl;
 use vllm_gateway_fleet::Server;
 use vllm_gateway_sdk::Fingerprint;
 
@@ -22,10 +23,15 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn new(url: &str) -> Result<Self, BadUrl> {
+    /// The server with this URL; of several with one name, the one at this address.
+    pub(crate) fn new(url: &str, resolved: Option<&(EndpointUrl, IpAddr)>) -> Result<Self, BadUrl> {
+        let origin = match resolved {
+            Some((name, address)) => Origin::new(name.as_str())?.at(*address),
+            None => Origin::new(url)?,
+        };
         Ok(Self {
             url: url.into(),
-            origin: Arc::new(Origin::new(url)?),
+            origin: Arc::new(origin),
             server: Arc::new(Server::new(url)),
             fingerprint: Arc::default(),
             suspicion: Notify::new(),

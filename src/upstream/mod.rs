@@ -5,6 +5,7 @@ mod client;
 mod endpoint;
 mod key;
 mod lease;
+mod roster;
 mod verdict;
 mod watch;
 
@@ -16,9 +17,11 @@ use vllm_gateway_config::{Balance, HealthOptions, QueueOptions, RetryOn, Session
 use vllm_gateway_fleet::{Fleet, Line, Member, Policy, PrefixTable, Tolerance};
 
 pub(crate) use catalogue::Catalogue;
-pub(crate) use client::ClientError;
+pub(crate) use client::{ClientError, needs_tls};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use lease::{Lease, NoSlot};
+use roster::Seat;
+pub(crate) use roster::{Change, Presence, Roster, place};
 
 /// All upstreams, by their names.
 pub(crate) type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
@@ -26,6 +29,8 @@ pub(crate) type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
 /// A named pool of endpoints that serve the same models.
 pub(crate) struct Upstream {
     pub(crate) name: Arc<str>,
+    /// Who belongs to it, beside what `gateway.toml` lists.
+    pub(crate) roster: Roster,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
     /// The same endpoints as balancing sees them, in the same order.
     pub(crate) fleet: Fleet,
@@ -54,6 +59,13 @@ pub(crate) struct Upstream {
     pub(crate) catalogue: Catalogue,
 }
 
+/// How an upstream is reached.
+struct Ways {
+    connector: Connector,
+    client: reqwest::Client,
+    authorization: Option<HeaderValue>,
+}
+
 /// What there was before a reload and is to be kept.
 pub(crate) struct Known<'a> {
     pub(crate) upstreams: Option<&'a Upstreams>,
@@ -79,25 +91,59 @@ impl Upstream {
         base: &Path,
         known: &Known<'_>,
     ) -> Result<Self, ClientError> {
-        let endpoints: Vec<_> = options
-            .endpoints
-            .iter()
-            .map(|endpoint| {
-                let url = endpoint.url.as_str();
-                known.endpoint(url).map_or_else(|| Endpoint::new(url).map(Arc::new), Ok)
-            })
-            .collect::<Result<_, _>>()?;
-        let most = options.max_concurrent_per_endpoint.map(NonZeroU32::get);
-        let members = endpoints.iter().zip(&options.endpoints).map(|(endpoint, options)| Member {
-            server: Arc::clone(&endpoint.server),
-            weight: options.weight,
-            most,
-        });
         let before = known.upstream(name);
+        let mut roster = before.map(|before| before.roster.clone()).unwrap_or_default();
+        roster.read_file(options, base).map_err(ClientError::Endpoints)?;
+        let ways = Ways {
+            connector: client::connector(options, base)?,
+            client: client::build(options, base)?,
+            authorization: client::authorization(options, base)?,
+        };
+        Self::with(name, options, roster, ways, known)
+    }
+
+    /// The same upstream with other members.
+    pub(crate) fn with_roster(
+        &self,
+        options: &UpstreamOptions,
+        roster: Roster,
+        known: &Known<'_>,
+    ) -> Result<Self, ClientError> {
+        let ways = Ways {
+            connector: self.connector.clone(),
+            client: self.client.clone(),
+            authorization: self.authorization.clone(),
+        };
+        Self::with(&self.name, options, roster, ways, known)
+    }
+
+    fn with(
+        name: &str,
+        options: &UpstreamOptions,
+        roster: Roster,
+        ways: Ways,
+        known: &Known<'_>,
+    ) -> Result<Self, ClientError> {
+        let before = known.upstream(name);
+        let Ways { connector, client, authorization } = ways;
+        let seats = roster.seats(options);
+        let endpoint = |seat: &Seat| match known.endpoint(&seat.url) {
+            Some(endpoint) => Ok(endpoint),
+            None => Endpoint::new(&seat.url, seat.resolved.as_ref()).map(Arc::new),
+        };
+        let endpoints: Vec<_> = seats.iter().map(endpoint).collect::<Result<_, _>>()?;
+        let most = options.max_concurrent_per_endpoint.map(NonZeroU32::get);
+        let members = endpoints.iter().zip(&seats).map(|(endpoint, seat)| Member {
+            server: Arc::clone(&endpoint.server),
+            weight: seat.weight,
+            most,
+            drained: seat.drained,
+        });
         let policy = policy(options.balance, before);
         let kept = before.filter(|before| before.queue.size == options.queue.size);
         Ok(Self {
             name: name.into(),
+            roster,
             fleet: Fleet::new(members.collect(), tolerance(options), policy.clone()),
             endpoints,
             policy,
@@ -110,9 +156,9 @@ impl Upstream {
             health: options.health.clone(),
             retry_on: options.retry_on.clone(),
             retry_budget: options.retry_budget,
-            connector: client::connector(options, base)?,
-            client: client::build(options, base)?,
-            authorization: client::authorization(options, base)?,
+            connector,
+            client,
+            authorization,
             first_byte_timeout: options.first_byte_timeout.get(),
             gap_timeout: options.gap_timeout.get(),
             total_timeout: options.total_timeout.get(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vllm_gateway_fleet::{Moment, State, Verdict};
+use vllm_gateway_fleet::{Member, Moment, State, Verdict};
 
 use super::{Endpoint, Upstream};
 use crate::telemetry::metrics::metrics;
@@ -51,8 +51,10 @@ impl Upstream {
         endpoint.suspicion.notify_one();
     }
 
-    /// What an endpoint is in, for people.
-    pub(crate) fn state(&self, endpoint: &Endpoint) -> State {
-        endpoint.server.health.state(self.fleet.tolerance(), Moment::now())
+    /// Its endpoints, as members of its fleet, and what they are in.
+    pub(crate) fn states(&self) -> impl Iterator<Item = (&Endpoint, &Member, State)> {
+        let now = Moment::now();
+        let all = self.endpoints.iter().zip(self.fleet.members());
+        all.map(move |(endpoint, member)| (&**endpoint, member, self.fleet.state(member, now)))
     }
 }

@@ -5,6 +5,7 @@
 mod crowd;
 mod fallbacks;
 mod health;
+mod life;
 mod line;
 mod policies;
 mod reload;

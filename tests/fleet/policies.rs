@@ -1,9 +1,10 @@
 //! Each policy spreads requests as its name says.
 
 use serde_json::json;
+use vllm_gateway_simulator::Simulator;
 
 use crate::{
-    support::{at, chat},
+    support::{PIPELINE, Setup, at, chat, fast},
     yard::{yard, yard_of},
 };
 
@@ -61,10 +62,10 @@ async fn a_session_is_told_by_a_header_else_by_the_user_else_by_the_app() {
         assert_eq!(request.send().await.unwrap().status(), 200);
     }
     assert_eq!(homes(), 1, "the header comes first");
-    yard.vllms.iter().for_each(vllm_gateway_simulator::Simulator::forget);
+    yard.vllms.iter().for_each(Simulator::forget);
     yard.served(10).await;
     assert_eq!(homes(), 1, "all are the same app's");
-    yard.vllms.iter().for_each(vllm_gateway_simulator::Simulator::forget);
+    yard.vllms.iter().for_each(Simulator::forget);
     for n in 0..40 {
         yard.chat(json!({"user": format!("user-{n}")})).await;
     }
@@ -101,4 +102,32 @@ async fn vllms_own_figures_decide_and_are_shown() {
     yard.served(6).await;
     assert_eq!(yard.shares(), [0, 6]);
     drop(others);
+}
+
+/// A canary: one model, two upstreams, one of which knows it by another name.
+#[tokio::test]
+async fn a_model_may_be_divided_between_upstreams() {
+    let new = Simulator::start(vllm_gateway_simulator::Options { models: vec!["next".into()], ..fast() })
+        .await
+        .unwrap();
+    let canary = format!(
+        "[{{ upstream = \"main\", weight = 3 }}, {{ upstream = \"new\", model = \"next\" }}]\n[upstreams.new]\n\
+         endpoints = [{{ url = \"{}\" }}]",
+        new.url()
+    );
+    let rest = PIPELINE.replace(
+        "[filters.model-route]\nmodels = { \"Qwen3-32B\" = \"main\" }",
+        &format!("[filters.model-route.models]\n\"Qwen3-32B\" = {canary}"),
+    );
+    let stage = Setup::rest(&rest).start().await;
+    for _ in 0..80 {
+        assert_eq!(stage.chat(json!({})).await.status(), 200);
+    }
+    let (old, new) = (stage.vllm.requests().len(), new.requests().len());
+    assert!(old + new == 80 && (5..40).contains(&new), "{old} and {new}");
+    let record = &stage.records("outcome=finished", 80).await;
+    let of = |upstream: &str| record.iter().filter(|record| record["upstream"] == upstream).count();
+    assert_eq!((of("main"), of("new")), (old, new));
+    let models = stage.client.get(stage.url("/v1/models")).bearer_auth(&stage.key).send().await.unwrap();
+    assert_eq!(crate::support::json_of(models).await["data"].as_array().unwrap().len(), 1);
 }

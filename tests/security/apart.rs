@@ -11,7 +11,7 @@ async fn an_admin_route_on_the_data_port_is_404_with_either_credential() {
     let stage = stage().await;
     let document = stage.admin_get("/api/openapi.json").await;
     for (path, item) in document["paths"].as_object().unwrap() {
-        let path = path.replace("{id}", &stage.app_id);
+        let path = path.replace("{id}", &stage.app_id).replace("{name}", "main");
         for method in item.as_object().unwrap().keys() {
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             for credential in [&stage.key, stage.token()] {

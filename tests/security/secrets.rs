@@ -143,9 +143,12 @@ async fn all_kinds_of_calls(gateway: &Process, key: &str, outputs: &mut Outputs)
         for method in item.as_object().unwrap().keys().filter(|method| *method != "delete") {
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             for id in ["0190c1d2-0000-7000-8000-000000000000", key, TOKEN] {
-                calls.push((method.clone(), path.replace("{id}", id)));
+                calls.push((method.clone(), path.replace("{id}", id).replace("{name}", "main")));
             }
-            calls.push((method, format!("{}?q={key}&t={TOKEN}", path.replace("{id}", "x"))));
+            calls.push((
+                method,
+                format!("{}?q={key}&t={TOKEN}", path.replace("{id}", "x").replace("{name}", "main")),
+            ));
         }
     }
     for (method, path) in calls {

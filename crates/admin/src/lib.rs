@@ -25,4 +25,7 @@ mod times;
 #[doc(hidden)]
 pub use api::fuzz;
 pub use service::service;
-pub use state::{AdminCall, AdminState, Control, ReloadDone, ShortToken, TokenDigest};
+pub use state::{
+    AdminCall, AdminState, ChangeRefused, Control, EndpointChange, EndpointState, ReloadDone, ShortToken,
+    TokenDigest,
+};

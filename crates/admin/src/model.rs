@@ -111,6 +111,24 @@ pub(crate) struct StatusForm {
     status: String,
 }
 
+/// A change of an endpoint.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "EndpointForm")]
+#[expect(dead_code, reason = "describes the body")]
+pub(crate) struct EndpointForm {
+    /// Its base URL. One that the upstream does not have is added.
+    url: String,
+    /// `active` (the default), `drained`: it gets no further requests, or `removed`.
+    #[schemars(extend("enum" = ["active", "drained", "removed"]))]
+    #[serde(default)]
+    state: Option<String>,
+    /// Its share of the requests, compared with the weights of the others, from 1 to 1000; absent: as it was, of a new
+    /// one 1.
+    #[serde(default)]
+    weight: Option<u32>,
+}
+
 /// A new key.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -298,6 +316,7 @@ documented! {
     "AppForm": AppForm,
     "StatusForm": StatusForm,
     "RotateForm": RotateForm,
+    "EndpointForm": EndpointForm,
     "AppPage": AppPage,
     "Logs": Logs,
     "Usage": Usage,

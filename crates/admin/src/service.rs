@@ -7,7 +7,7 @@ use salvo::http::StatusCode;
 use salvo::{Response, Router, Service, affix_state, handler};
 
 use crate::access::Access;
-use crate::api::{apps, logs, system, usage};
+use crate::api::{apps, logs, system, upstreams, usage};
 use crate::gate::Gate;
 use crate::openapi::Document;
 use crate::page;
@@ -47,7 +47,11 @@ fn api() -> Router {
         .push(Router::with_path("logs").get(logs::list))
         .push(Router::with_path("usage").get(usage::sum))
         .push(Router::with_path("pipelines").get(system::pipelines))
-        .push(Router::with_path("upstreams").get(system::upstreams))
+        .push(
+            Router::with_path("upstreams")
+                .get(upstreams::list)
+                .push(Router::with_path("{name}/endpoints").patch(upstreams::change_endpoint)),
+        )
         .push(Router::with_path("plugins").get(system::plugins))
         .push(Router::with_path("reload").post(system::reload))
         .push(Router::with_path("openapi.json").get(system::openapi));

@@ -35,6 +35,9 @@ pub trait Control: Send + Sync {
     /// The upstreams and the health of their endpoints; secrets masked.
     fn upstreams(&self) -> Value;
 
+    /// Adds an endpoint to an upstream, drains it, weighs it or takes it out; gives the upstream as it stands then.
+    async fn change_endpoint(&self, upstream: &str, change: EndpointChange) -> Result<Value, ChangeRefused>;
+
     /// The linked plugins.
     fn plugins(&self) -> Value;
 
@@ -47,6 +50,54 @@ pub trait Control: Send + Sync {
 
     /// Told of every call, for a counter.
     fn called(&self, _call: &AdminCall<'_>) {}
+}
+
+/// What an operator wants of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointChange {
+    /// Its base URL.
+    pub url: String,
+    /// What it is to be in.
+    pub state: EndpointState,
+    /// Its share of the requests; none leaves it as it is.
+    pub weight: Option<u32>,
+}
+
+/// Whether an endpoint belongs to its upstream, and gets requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointState {
+    /// It gets requests.
+    Active,
+    /// It gets no further ones.
+    Drained,
+    /// It belongs to the upstream no longer.
+    Removed,
+}
+
+impl EndpointState {
+    pub(crate) const NAMES: [&'static str; 3] = ["active", "drained", "removed"];
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "active" => Some(Self::Active),
+            "drained" => Some(Self::Drained),
+            "removed" => Some(Self::Removed),
+            _ => None,
+        }
+    }
+}
+
+/// Why an endpoint was not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeRefused {
+    /// There is no upstream of this name.
+    NoSuchUpstream,
+    /// The upstream has no endpoint of this URL.
+    NoSuchEndpoint,
+    /// No endpoint would be left that gets requests.
+    LastEndpoint,
+    /// The URL cannot be used, and why.
+    BadUrl(String),
 }
 
 /// What a reload did.

@@ -11,6 +11,8 @@ use crate::pool::Pool;
 pub struct Origin {
     /// A name, or an address without brackets.
     pub(crate) host: Box<str>,
+    /// Where to connect to, if that is known better than by the name.
+    at: Option<IpAddr>,
     pub(crate) port: u16,
     pub(crate) tls: bool,
     /// As in `Host`: with the port, where the URL names one.
@@ -44,6 +46,7 @@ impl Origin {
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         Ok(Self {
             host: host.into(),
+            at: None,
             port,
             tls,
             authority: authority.as_str().into(),
@@ -52,9 +55,15 @@ impl Origin {
         })
     }
 
-    /// Its address, if the URL names one: then there is nothing to resolve.
+    /// The same, at this address of several that its name has.
+    #[must_use]
+    pub fn at(self, address: IpAddr) -> Self {
+        Self { at: Some(address), ..self }
+    }
+
+    /// Its address, if that is known: then there is nothing to resolve.
     pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.host.parse().ok()
+        self.at.or_else(|| self.host.parse().ok())
     }
 
     /// Closes the connections that have waited for too long.

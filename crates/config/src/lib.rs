@@ -28,9 +28,9 @@ pub use config::{Config, PipelineConfig, Step};
 pub use diagnostic::{Blocks, Diagnostic, Severity};
 pub use load::Loaded;
 pub use model::{
-    AdminOptions, Balance, CorsOptions, DurationOrNever, EjectionOptions, EndpointOptions, HealthOptions,
-    JournalOptions, MongodbOptions, PipelineOptions, QueueOptions, RetryOn, ServerOptions, SessionBy,
-    SqliteOptions, StoreOptions, TlsOptions, UpstreamOptions,
+    AdminOptions, Balance, CorsOptions, DurationOrNever, EjectionOptions, EndpointOptions, EndpointsFile,
+    HealthOptions, JournalOptions, MongodbOptions, PipelineOptions, QueueOptions, RetryOn, ServerOptions,
+    SessionBy, SqliteOptions, StoreOptions, TlsOptions, UpstreamOptions,
 };
 pub use patterns::Pattern;
 pub use picture::picture;

@@ -81,7 +81,6 @@ pub struct Health {
     looks: AtomicU32,
     down: AtomicBool,
     asleep: AtomicBool,
-    drained: AtomicBool,
     ejections: Mutex<Ejections>,
 }
 
@@ -150,21 +149,9 @@ impl Health {
         self.asleep.store(asleep, Relaxed);
     }
 
-    /// Keeps requests away, or no longer.
-    pub fn set_drained(&self, drained: bool) {
-        self.drained.store(drained, Relaxed);
-    }
-
-    /// Whether an operator keeps requests away.
-    pub fn is_drained(&self) -> bool {
-        self.drained.load(Relaxed)
-    }
-
     /// What it is in.
     pub fn state(&self, tolerance: &Tolerance, now: Moment) -> State {
-        if self.drained.load(Relaxed) {
-            State::Drained
-        } else if self.down.load(Relaxed) {
+        if self.down.load(Relaxed) {
             State::Down
         } else if self.is_ejected(now) {
             State::Ejected

@@ -1,6 +1,7 @@
 //! Sends each request to the upstream that serves the model it names.
 
 mod options;
+mod targets;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,17 +11,18 @@ use vllm_gateway_sdk::{
 };
 
 use options::Options;
+use targets::Targets;
 
 struct ModelRoute {
     /// By the name that clients use, compared byte by byte.
-    targets: HashMap<Arc<str>, Target>,
+    routes: HashMap<Arc<str>, Targets>,
     default: Option<Default>,
 }
 
 /// What serves requests that name no model.
 struct Default {
     model: String,
-    target: Target,
+    targets: Targets,
 }
 
 impl Plugin for ModelRoute {
@@ -35,26 +37,28 @@ impl Plugin for ModelRoute {
 
     fn build(options: Options, cx: &BuildCx<'_>) -> Result<Self, BuildError> {
         options.check(cx);
-        let mut targets: HashMap<Arc<str>, Target> = HashMap::with_capacity(options.models.len());
+        let mut routes = HashMap::with_capacity(options.models.len());
         for (name, entry) in &options.models {
-            let upstream = match cx.upstream(&entry.upstream) {
-                Ok(upstream) => upstream,
-                Err(error) => {
-                    cx.fault(error.at(["models", name, "upstream"]));
-                    continue;
+            let mut targets = Targets::default();
+            for (index, share) in entry.shares.iter().enumerate() {
+                match cx.upstream(&share.upstream) {
+                    Ok(upstream) => {
+                        let model = share.model.as_deref().map(Arc::from);
+                        targets.add(share.weight, Target { upstream, model, fallbacks: None });
+                    }
+                    Err(error) => cx.fault(error.at(entry.way(name, &index.to_string(), "upstream"))),
                 }
-            };
-            let target = Target { upstream, model: entry.model.as_deref().map(Arc::from), fallbacks: None };
-            targets.insert(name.as_str().into(), target);
+            }
+            routes.insert(Arc::<str>::from(name.as_str()), targets);
         }
-        let targets = with_fallbacks(&options, &targets);
+        let routes = with_fallbacks(&options, &routes);
         let default = options.default_model.and_then(|model| {
-            let mut target = targets.get(model.as_str())?.clone();
+            let mut targets = routes.get(model.as_str())?.clone();
             // Named to the upstream too, which would otherwise serve a model of its own choice.
-            target.model.get_or_insert_with(|| model.as_str().into());
-            Some(Default { model, target })
+            targets.name(&model);
+            Some(Default { model, targets })
         });
-        Ok(Self { targets, default })
+        Ok(Self { routes, default })
     }
 }
 
@@ -64,23 +68,26 @@ impl Filter for ModelRoute {
         if ex.route().model == ModelPlace::None {
             return Ok(Flow::Continue);
         }
-        let target = match ex.model().await? {
-            Some(model) => self.targets.get(model).ok_or_else(Error::model_not_found)?,
+        let targets = match ex.model().await? {
+            Some(model) => self.routes.get(model).ok_or_else(Error::model_not_found)?,
             None => {
                 let default = self.default.as_ref().ok_or_else(no_model)?;
                 ex.set_model(&default.model);
-                &default.target
+                &default.targets
             }
         };
+        let target = targets.pick().ok_or_else(Error::model_not_found)?;
         ex.route_to(target.clone())?;
         Ok(Flow::Continue)
     }
 
     fn models(&self) -> Vec<ModelOffer> {
+        let offer =
+            |name: &Arc<str>, target: &Target| ModelOffer { name: Arc::clone(name), target: target.clone() };
         let mut offers: Vec<_> = self
-            .targets
+            .routes
             .iter()
-            .map(|(name, target)| ModelOffer { name: Arc::clone(name), target: target.clone() })
+            .flat_map(|(name, targets)| targets.all().map(move |target| offer(name, target)))
             .collect();
         offers.sort_by(|one, other| one.name.cmp(&other.name));
         offers
@@ -88,18 +95,21 @@ impl Filter for ModelRoute {
 }
 
 /// Gives each target those of its fallbacks.
-fn with_fallbacks(options: &Options, targets: &HashMap<Arc<str>, Target>) -> HashMap<Arc<str>, Target> {
+fn with_fallbacks(options: &Options, routes: &HashMap<Arc<str>, Targets>) -> HashMap<Arc<str>, Targets> {
     let of = |fallback: &String| {
-        let (model, target) = targets.get_key_value(fallback.as_str())?;
-        Some(Fallback { model: Arc::clone(model), target: target.clone() })
+        let (model, targets) = routes.get_key_value(fallback.as_str())?;
+        Some(Fallback { model: Arc::clone(model), target: targets.all().next()?.clone() })
     };
-    let with = |(name, target): (&Arc<str>, &Target)| {
-        let names =
-            options.models.get(&**name).map(|entry| &entry.fallbacks).filter(|names| !names.is_empty());
-        let fallbacks = names.map(|names| names.iter().filter_map(of).collect());
-        (Arc::clone(name), Target { fallbacks, ..target.clone() })
+    let with = |(name, targets): (&Arc<str>, &Targets)| {
+        let mut targets = targets.clone();
+        let shares = options.models.get(&**name).map(|entry| entry.shares.as_slice()).unwrap_or_default();
+        for (target, share) in targets.all_mut().zip(shares).filter(|(_, share)| !share.fallbacks.is_empty())
+        {
+            target.fallbacks = Some(share.fallbacks.iter().filter_map(of).collect());
+        }
+        (Arc::clone(name), targets)
     };
-    targets.iter().map(with).collect()
+    routes.iter().map(with).collect()
 }
 
 fn no_model() -> Error {

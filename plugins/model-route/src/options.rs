@@ -5,7 +5,10 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
-    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{
+        self, MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
 };
 use vllm_gateway_sdk::{BuildCx, BuildError, decode::near_miss};
 
@@ -13,34 +16,49 @@ use vllm_gateway_sdk::{BuildCx, BuildError, decode::near_miss};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Options {
-    /// The model names that clients use, and what serves each: the name of an upstream, or a table with
-    /// `upstream`, `model` (the name to send there instead) and `fallbacks` (models that answer in its place).
+    /// The model names that clients use, and what serves each: the name of an upstream; a table with `upstream`,
+    /// `model` (the name to send there instead) and `fallbacks` (models that answer in its place); or a list of such
+    /// tables with a `weight` each, between which requests are divided, as for a canary.
     #[serde(deserialize_with = "models")]
     pub(crate) models: BTreeMap<String, Entry>,
     /// The model meant by requests that name none. Without it they are refused with 400.
     pub(crate) default_model: Option<String>,
 }
 
-/// What serves a model.
+/// What serves a model: one of these, by chance, as often as their weights say.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) upstream: String,
-    pub(crate) model: Option<String>,
-    pub(crate) fallbacks: Vec<String>,
+    pub(crate) shares: Vec<Share>,
+    /// Whether they are written as a list.
+    is_list: bool,
 }
 
 /// What serves a model, with more to say about it.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct EntryTable {
+pub(crate) struct Share {
     /// The upstream, by its name in `[upstreams]`.
-    upstream: String,
+    pub(crate) upstream: String,
     /// The model name to send there; without it, the client's.
-    model: Option<String>,
+    pub(crate) model: Option<String>,
     /// Models of this map that answer, in this order, when no server of this one can take a request: all are down,
     /// or busy. An app must be allowed to use them.
     #[serde(default)]
-    fallbacks: Vec<String>,
+    pub(crate) fallbacks: Vec<String>,
+    /// In a list: its share of the requests, compared with the weights of the others; 0 is none.
+    #[serde(default = "one")]
+    pub(crate) weight: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Entry {
+    /// The way to a key of one of its shares.
+    pub(crate) fn way<'a>(&self, name: &'a str, index: &'a str, key: &'a str) -> Vec<&'a str> {
+        if self.is_list { vec!["models", name, index, key] } else { vec!["models", name, key] }
+    }
 }
 
 impl Options {
@@ -57,25 +75,33 @@ impl Options {
                 let message = "a model needs a name: clients that send none get `default_model`";
                 cx.fault(cx.at(["models", ""], message));
             }
-            if entry.model.as_deref() == Some("") {
-                cx.fault(cx.at(["models", name, "model"], "the model to send must have a name"));
+            if entry.shares.iter().all(|share| share.weight == 0) {
+                let message = "nothing serves this model: give one of the list a `weight`";
+                cx.fault(cx.at(["models", name], message));
             }
-            self.check_fallbacks(name, &entry.fallbacks, cx);
+            for (index, share) in entry.shares.iter().enumerate() {
+                let index = index.to_string();
+                if share.model.as_deref() == Some("") {
+                    cx.fault(cx.at(entry.way(name, &index, "model"), "the model to send must have a name"));
+                }
+                self.check_fallbacks(name, &entry.way(name, &index, "fallbacks"), &share.fallbacks, cx);
+            }
         }
         if let Some(Err(error)) = self.default_model.as_deref().map(|model| self.known(model)) {
             cx.fault(error.at(["default_model"]));
         }
     }
 
-    fn check_fallbacks(&self, name: &str, fallbacks: &[String], cx: &BuildCx<'_>) {
+    fn check_fallbacks(&self, name: &str, way: &[&str], fallbacks: &[String], cx: &BuildCx<'_>) {
         for (index, fallback) in fallbacks.iter().enumerate() {
-            let at = ["models", name, "fallbacks", &index.to_string()];
+            let index_text = index.to_string();
+            let at = || way.iter().copied().chain([index_text.as_str()]).collect::<Vec<_>>();
             if let Err(error) = self.known(fallback) {
-                cx.fault(error.at(at));
+                cx.fault(error.at(at()));
             } else if fallback == name {
-                cx.fault(cx.at(at, "a model cannot be its own fallback"));
+                cx.fault(cx.at(at(), "a model cannot be its own fallback"));
             } else if fallbacks.iter().take(index).any(|before| before == fallback) {
-                cx.fault(cx.at(at, "this fallback is named twice"));
+                cx.fault(cx.at(at(), "this fallback is named twice"));
             }
         }
     }
@@ -127,17 +153,23 @@ impl<'de> Deserialize<'de> for Entry {
             type Value = Entry;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of an upstream or a table with `upstream`")
+                f.write_str("the name of an upstream, a table with `upstream`, or a list of such tables")
             }
 
             fn visit_str<E: de::Error>(self, upstream: &str) -> Result<Entry, E> {
-                Ok(Entry { upstream: upstream.to_owned(), model: None, fallbacks: Vec::new() })
+                let upstream = upstream.to_owned();
+                let share = Share { upstream, model: None, fallbacks: Vec::new(), weight: 1 };
+                Ok(Entry { shares: vec![share], is_list: false })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry, A::Error> {
-                let EntryTable { upstream, model, fallbacks } =
-                    EntryTable::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Entry { upstream, model, fallbacks })
+                let share = Share::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Entry { shares: vec![share], is_list: false })
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Entry, A::Error> {
+                let shares = Vec::deserialize(SeqAccessDeserializer::new(list))?;
+                Ok(Entry { shares, is_list: true })
             }
         }
 
@@ -155,10 +187,14 @@ impl JsonSchema for Entry {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let table = EntryTable::json_schema(generator);
+        let table = Share::json_schema(generator);
         json_schema!({
-            "title": "upstream or table",
-            "anyOf": [{ "type": "string", "description": "The upstream, by its name in `[upstreams]`." }, table],
+            "title": "upstream, table or list of tables",
+            "anyOf": [
+                { "type": "string", "description": "The upstream, by its name in `[upstreams]`." },
+                table.clone(),
+                { "type": "array", "items": table, "minItems": 1 },
+            ],
         })
     }
 }

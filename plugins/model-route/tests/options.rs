@@ -68,7 +68,7 @@ fn every_wrong_entry_is_told_at_its_place() {
         "[model-route.models]\na = 7\nb = { upstream = \"big\", modl = \"x\" }\nc = { upstream = true }\nd = { model = \"x\" }\ne = { upstream = \"big\", fallbacks = \"f\" }",
     );
     let expected = [
-        "5:5: expected the name of an upstream or a table with `upstream`",
+        "5:5: expected the name of an upstream, a table with `upstream`, or a list of such tables",
         "6:25: unknown field `modl`, did you mean `model`?",
         "7:18: expected a string",
         "8:5: missing field `upstream`",
@@ -147,4 +147,21 @@ fn the_example_builds() {
     let text =
         format!("filters = [\"model-route\"]\nupstreams = [\"qwen3-32b\"]\n[model-route]\n{}\n", def.example);
     assert_eq!(testkit::problems(&text), [""; 0]);
+}
+
+#[test]
+fn in_a_list_each_share_is_judged_at_its_place() {
+    let found = problems(
+        "[model-route.models]\na = [{ upstream = \"big\", weight = 0 }]\nb = [{ upstream = \"big\" }, { upstream = \"bag\" }]\nc = []\nd = [{ upstream = \"big\" }, { upstream = \"big\", fallbacks = [\"d\"] }]",
+    );
+    let expected = [
+        "5:5: nothing serves this model: give one of the list a `weight`",
+        "7:5: nothing serves this model: give one of the list a `weight`",
+        "8:61: a model cannot be its own fallback",
+        "6:40: no upstream named `bag`",
+    ];
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
 }

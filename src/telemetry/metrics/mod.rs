@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 use vllm_gateway_fleet::State;
 use vllm_gateway_sdk::{Meter, Outcome};
 
-use crate::upstream::{Endpoint, Upstream};
+use crate::upstream::{Endpoint, Upstream, Upstreams};
 use instruments::{Count, Counter, Gauge, Histogram, Level};
 use page::{Family, Page};
 use series::{Attempts, Detours, FilterSeries, ModelSeries, PipelineSeries, Series};
@@ -60,7 +60,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) pending: u64,
     /// Bytes of the journal on the disk, and the most there may be.
     pub(crate) journal: (u64, u64),
-    pub(crate) upstreams: Vec<&'a Upstream>,
+    pub(crate) upstreams: &'a Upstreams,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::default);
@@ -147,7 +147,7 @@ impl Metrics {
         let mut page = Page::default();
         self.put_requests(&mut page);
         self.put_models(&mut page);
-        self.put_upstreams(&mut page, &snapshot.upstreams);
+        self.put_upstreams(&mut page, snapshot.upstreams);
         self.put_gateway(&mut page, snapshot);
         page.extend(process::families());
         page.text()
@@ -212,7 +212,7 @@ impl Metrics {
         }
     }
 
-    fn put_upstreams(&self, page: &mut Page, upstreams: &[&Upstream]) {
+    fn put_upstreams(&self, page: &mut Page, upstreams: &Upstreams) {
         let help = "Attempts by the status of the answer; 0 is none.";
         let mut attempts = page.family("upstream_requests_total", help);
         for row in self.attempts.rows().iter() {
@@ -294,24 +294,25 @@ impl Metrics {
 
 /// What upstreams and their endpoints are in now.
 #[allow(clippy::cast_precision_loss)]
-fn put_endpoints(page: &mut Page, upstreams: &[&Upstream]) {
-    let endpoints =
-        || upstreams.iter().flat_map(|up| up.endpoints.iter().map(move |endpoint| (up, endpoint)));
+fn put_endpoints(page: &mut Page, upstreams: &Upstreams) {
+    let endpoints = || {
+        upstreams.values().flat_map(|up| up.states().map(move |(endpoint, _, state)| (up, endpoint, state)))
+    };
     let mut up = page.family("endpoint_up", "Whether requests are sent there.");
-    for (upstream, endpoint) in endpoints() {
-        let is_up = matches!(upstream.state(endpoint), State::Up | State::Returning | State::Full);
+    for (upstream, endpoint, state) in endpoints() {
+        let is_up = matches!(state, State::Up | State::Returning | State::Full);
         let labels = [("upstream", &*upstream.name), ("endpoint", &*endpoint.url)];
         up.put(&labels, &Level(if is_up { 1.0 } else { 0.0 }));
     }
     drop(up);
     let mut running = page.family("endpoint_inflight_requests", "Requests that run at an endpoint now.");
-    for (upstream, endpoint) in endpoints() {
+    for (upstream, endpoint, _) in endpoints() {
         let labels = [("upstream", &*upstream.name), ("endpoint", &*endpoint.url)];
         running.put(&labels, &Level(f64::from(endpoint.server.in_flight())));
     }
     drop(running);
     let mut waiting = page.family("queue_waiting_requests", "Requests that wait for an endpoint now.");
-    for upstream in upstreams {
+    for upstream in upstreams.values() {
         waiting.put(&[("upstream", &upstream.name)], &Level(upstream.line.waiting() as f64));
     }
 }
@@ -321,14 +322,8 @@ mod tests {
     use super::*;
 
     fn nothing() -> Snapshot<'static> {
-        Snapshot {
-            accepted: 0,
-            stored: 0,
-            quarantined: 0,
-            pending: 0,
-            journal: (0, 0),
-            upstreams: Vec::new(),
-        }
+        static NONE: LazyLock<Upstreams> = LazyLock::new(Upstreams::default);
+        Snapshot { accepted: 0, stored: 0, quarantined: 0, pending: 0, journal: (0, 0), upstreams: &NONE }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod form;
 pub mod fuzz;
 pub(crate) mod logs;
 pub(crate) mod system;
+pub(crate) mod upstreams;
 pub(crate) mod usage;
 
 use std::sync::Arc;

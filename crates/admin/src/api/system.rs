@@ -20,16 +20,6 @@ pub(crate) async fn pipelines(req: &mut Request, depot: &mut Depot) -> Result<An
     Answer::json(&state(depot)?.control.pipelines())
 }
 
-/// Show the upstreams
-///
-/// Their options, and the health of their endpoints.
-#[endpoint(operation_id = "getUpstreams", tags("gateway"),
-    responses((status_code = 200, description = "The upstreams", body = Loaded)))]
-pub(crate) async fn upstreams(req: &mut Request, depot: &mut Depot) -> Result<Answer, Problem> {
-    Query::of(req, &[])?;
-    Answer::json(&state(depot)?.control.upstreams())
-}
-
 /// Show the plugins
 #[endpoint(operation_id = "getPlugins", tags("gateway"),
     responses((status_code = 200, description = "The plugins that this binary has", body = Loaded)))]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::gate::operations;
 use crate::support::Gateway;
 
-const ROUTES: [&str; 15] = [
+const ROUTES: [&str; 16] = [
     "DELETE /api/apps/{id}",
     "GET /api/apps",
     "GET /api/apps/{id}",
@@ -19,6 +19,7 @@ const ROUTES: [&str; 15] = [
     "GET /api/usage",
     "GET /metrics",
     "PATCH /api/apps/{id}/status",
+    "PATCH /api/upstreams/{name}/endpoints",
     "POST /api/apps",
     "POST /api/apps/{id}/rotate",
     "POST /api/reload",
@@ -124,7 +125,8 @@ async fn the_parameters_of_the_document_are_those_that_are_taken() {
     let gateway = Gateway::start().await;
     let document = gateway.get("/api/openapi.json").await.json();
     for (method, path) in operations(&document).into_iter().filter(|(method, _)| method == "GET") {
-        let template = path.replace("0190c1d2-0000-7000-8000-000000000000", "{id}");
+        let template =
+            path.replace("0190c1d2-0000-7000-8000-000000000000", "{id}").replace("/main/", "/{name}/");
         let parameters =
             document["paths"][&template]["get"]["parameters"].as_array().cloned().unwrap_or_default();
         for parameter in parameters.iter().filter(|one| one["in"] == "query") {

@@ -8,7 +8,7 @@ use crate::support::{Gateway, TOKEN};
 pub(crate) fn operations(document: &Value) -> Vec<(String, String)> {
     let paths = document["paths"].as_object().unwrap();
     let all = paths.iter().flat_map(|(path, item)| {
-        let path = path.replace("{id}", "0190c1d2-0000-7000-8000-000000000000");
+        let path = path.replace("{id}", "0190c1d2-0000-7000-8000-000000000000").replace("{name}", "main");
         item.as_object().unwrap().keys().map(move |method| (method.to_uppercase(), path.clone()))
     });
     all.collect()

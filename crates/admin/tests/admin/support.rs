@@ -15,7 +15,10 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use vllm_gateway_admin::{AdminCall, AdminState, Control, ReloadDone, TokenDigest, service};
+use vllm_gateway_admin::{
+    AdminCall, AdminState, ChangeRefused, Control, EndpointChange, EndpointState, ReloadDone, TokenDigest,
+    service,
+};
 use vllm_gateway_directory::Directory;
 use vllm_gateway_sdk::{Apps, Lookup};
 use vllm_gateway_store::{Store, open_sqlite};
@@ -46,6 +49,16 @@ impl Control for Running {
     }
     fn upstreams(&self) -> Value {
         json!({ "items": [] })
+    }
+    async fn change_endpoint(&self, upstream: &str, change: EndpointChange) -> Result<Value, ChangeRefused> {
+        match (upstream, change.url.as_str(), change.state) {
+            ("main", "http://last:8000", _) => Err(ChangeRefused::LastEndpoint),
+            ("main", url, EndpointState::Active) => {
+                Ok(json!({ "name": "main", "url": url, "weight": change.weight }))
+            }
+            ("main", _, _) => Err(ChangeRefused::NoSuchEndpoint),
+            _ => Err(ChangeRefused::NoSuchUpstream),
+        }
     }
     fn plugins(&self) -> Value {
         assert!(!self.is_broken.load(Ordering::Relaxed), "a bug");

@@ -15,8 +15,8 @@ pub use pipeline::PipelineOptions;
 pub use server::{CorsOptions, ServerOptions, TlsOptions};
 pub use store::{MongodbOptions, SqliteOptions, StoreOptions};
 pub use upstream::{
-    Balance, EjectionOptions, EndpointOptions, HealthOptions, QueueOptions, RetryOn, SessionBy,
-    UpstreamOptions,
+    Balance, EjectionOptions, EndpointOptions, EndpointsFile, HealthOptions, QueueOptions, RetryOn,
+    SessionBy, UpstreamOptions,
 };
 
 use schemars::Schema;

@@ -22,7 +22,7 @@ pub(crate) fn check(
     listeners::check(draft, report);
     secrets::check(draft, base, report);
     tls::check(draft, base, report);
-    upstreams::check(draft, filters, report);
+    upstreams::check(draft, filters, base, report);
     pipelines::check(draft, report);
     routes::check(draft, report);
 }

@@ -1,20 +1,29 @@
 //! Rules of `[upstreams.NAME]`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
 
 use vllm_gateway_sdk::{Fact, routes};
 
 use crate::{
-    Severity, UpstreamOptions,
+    Blocks, EndpointsFile, Severity, UpstreamOptions,
     build::BuiltFilter,
     draft::{Draft, Section},
     report::Report,
 };
 
-pub(super) fn check(draft: &Draft<'_>, filters: &BTreeMap<String, BuiltFilter>, report: &mut Report) {
+pub(super) fn check(
+    draft: &Draft<'_>,
+    filters: &BTreeMap<String, BuiltFilter>,
+    base: &Path,
+    report: &mut Report,
+) {
     for upstream in &draft.upstreams {
         if let Some(options) = &upstream.options {
             endpoints(upstream, options, report);
+            endpoints_file(upstream, options, base, report);
             deadlines(upstream, options, report);
         }
     }
@@ -23,7 +32,7 @@ pub(super) fn check(draft: &Draft<'_>, filters: &BTreeMap<String, BuiltFilter>, 
 
 fn endpoints(upstream: &Section<'_, UpstreamOptions>, options: &UpstreamOptions, report: &mut Report) {
     let name = &upstream.name;
-    if options.endpoints.is_empty() {
+    if options.endpoints.is_empty() && options.endpoints_file.is_none() {
         report
             .error(upstream.at(&["endpoints"]), format!("upstream `{name}`: no endpoints"))
             .hint("name a vLLM server: `endpoints = [{ url = \"http://10.0.0.11:8000\" }]`");
@@ -37,6 +46,14 @@ fn endpoints(upstream: &Section<'_, UpstreamOptions>, options: &UpstreamOptions,
                 .hint("give it a larger `weight` instead");
         }
         let url = endpoint.url.as_str();
+        if endpoint.resolve && url.starts_with("https:") {
+            report
+                .error(
+                    upstream.at(&["endpoints", &index.to_string(), "resolve"]),
+                    format!("upstream `{name}`: `resolve` is for `http` only: a certificate is checked by the name"),
+                )
+                .hint("list the servers by names of their own");
+        }
         // The path alone: a server may be called `ping`.
         let path = url.split_once("://").and_then(|(_, rest)| rest.find('/').and_then(|at| rest.get(at..)));
         let path = path.unwrap_or_default();
@@ -57,6 +74,25 @@ fn endpoints(upstream: &Section<'_, UpstreamOptions>, options: &UpstreamOptions,
                 .hint("leave `/v1` out: the gateway puts the whole route behind the URL");
         }
     }
+}
+
+fn endpoints_file(
+    upstream: &Section<'_, UpstreamOptions>,
+    options: &UpstreamOptions,
+    base: &Path,
+    report: &mut Report,
+) {
+    let Some(path) = &options.endpoints_file else { return };
+    let why = match EndpointsFile::read(&base.join(path)) {
+        Err(why) => why,
+        Ok(file) if file.endpoints.is_empty() && options.endpoints.is_empty() => {
+            format!("`{}` names no endpoint", path.display())
+        }
+        Ok(_) => return,
+    };
+    let message = format!("upstream `{}`: `endpoints_file`: {why}", upstream.name);
+    let finding = report.warning(upstream.at(&["endpoints_file"]), message);
+    finding.blocks(Blocks::Reload).hint("the gateway does not start without it");
 }
 
 fn deadlines(upstream: &Section<'_, UpstreamOptions>, options: &UpstreamOptions, report: &mut Report) {

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::{
         Fleet, Policy, PrefixHasher,
-        balance::testing::{fleet, pick, servers},
+        balance::testing::{fleet, pick, servers, without},
     };
 
     fn prompt(shared: char, shared_len: usize, own: &str) -> Key {
@@ -186,10 +186,11 @@ mod tests {
 
     #[test]
     fn a_server_that_is_gone_is_forgotten() {
-        let fleet = of(3);
+        let table = Arc::<PrefixTable>::default();
+        let all = fleet(Policy::Prefix(Arc::clone(&table)), servers(3));
         let key = prompt('a', 1000, "");
-        let home = pick(&fleet, &key);
-        fleet.members()[home].server.health.set_drained(true);
+        let home = pick(&all, &key);
+        let fleet = without(Policy::Prefix(table), &all, home);
         let other = pick(&fleet, &key);
         assert_ne!(other, home);
     }

@@ -14,7 +14,7 @@ pub(crate) const TOLERANCE: Tolerance = Tolerance {
 
 pub(crate) fn servers(count: usize) -> Vec<Member> {
     let server = |at| Arc::new(Server::new(&format!("http://10.0.0.{at}:8000")));
-    (0..count).map(|at| Member { server: server(at), weight: 1, most: None }).collect()
+    (0..count).map(|at| Member { server: server(at), weight: 1, most: None, drained: false }).collect()
 }
 
 pub(crate) fn fleet(policy: Policy, members: Vec<Member>) -> Fleet {
@@ -27,4 +27,11 @@ pub(crate) fn pick(fleet: &Fleet, key: &Key) -> usize {
         Choice::Server(at) => at,
         other => panic!("{other:?}"),
     }
+}
+
+/// The same fleet, with one member drained.
+pub(crate) fn without(policy: Policy, fleet: &Fleet, at: usize) -> Fleet {
+    let mut members = fleet.members().to_vec();
+    members[at].drained = true;
+    self::fleet(policy, members)
 }

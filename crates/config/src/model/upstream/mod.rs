@@ -4,14 +4,17 @@ mod balance;
 mod health;
 mod queue;
 
-use std::{num::NonZeroU32, path::PathBuf};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
 
 use http::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vllm_gateway_sdk::{DurationText, SecretRef};
 
-use super::{at_least_one, required};
+use super::at_least_one;
 use crate::EndpointUrl;
 
 pub use balance::{Balance, SessionBy};
@@ -21,11 +24,12 @@ pub use queue::QueueOptions;
 /// A pool of vLLM servers that serve the same models.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(transform = required("endpoints"))]
+#[schemars(extend("anyOf" = [{"required": ["endpoints"]}, {"required": ["endpoints_file"]}]))]
 pub struct UpstreamOptions {
-    /// The vLLM servers.
-    #[schemars(length(min = 1))]
+    /// The vLLM servers. They can also be in a file of their own: `endpoints_file`.
     pub endpoints: Vec<EndpointOptions>,
+    /// TOML file with (further) `endpoints`, written as here. It is read again when it changes, without a reload.
+    pub endpoints_file: Option<PathBuf>,
     /// Sent to vLLM instead of the client's key, as a bearer token; without it, none is sent.
     pub api_key: Option<SecretRef>,
     /// How requests are spread over the endpoints.
@@ -71,6 +75,7 @@ impl Default for UpstreamOptions {
     fn default() -> Self {
         Self {
             endpoints: Vec::new(),
+            endpoints_file: None,
             api_key: None,
             balance: Balance::RoundRobin,
             session_by: default_session(),
@@ -102,6 +107,33 @@ pub struct EndpointOptions {
     #[serde(default = "one", deserialize_with = "at_least_one")]
     #[schemars(range(min = 1))]
     pub weight: u32,
+    /// Its host is a name with several addresses, as of a headless service: each is an endpoint of its own. The name is
+    /// looked up again every ten seconds. Only for `http`.
+    #[serde(default)]
+    pub resolve: bool,
+}
+
+/// A file of endpoints.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointsFile {
+    /// The vLLM servers.
+    pub endpoints: Vec<EndpointOptions>,
+}
+
+impl EndpointsFile {
+    /// Reads the file; what is wrong with it comes with its line.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+        toml::from_str(&text).map_err(|error| {
+            let line = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map_or(1, |before| before.lines().count());
+            format!("`{}`, line {}: {}", path.display(), line.max(1), error.message())
+        })
+    }
 }
 
 fn one() -> u32 {
