@@ -25,11 +25,14 @@ pub(crate) struct Leased {
     lease: Option<Lease>,
     /// Whether its end says anything of the endpoint that its status has not said.
     tells: bool,
+    /// Whether it is a stream of events, and whether its first byte has come.
+    streams: bool,
+    began: bool,
 }
 
 impl Leased {
-    pub(super) fn new(body: AnswerBody, lease: Option<Lease>, tells: bool) -> Self {
-        Self { body, lease, tells }
+    pub(super) fn new(body: AnswerBody, lease: Option<Lease>, tells: bool, streams: bool) -> Self {
+        Self { body, lease, tells, streams, began: false }
     }
 }
 
@@ -42,7 +45,15 @@ impl Body for Leased {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match &mut self.body {
-            AnswerBody::Coming(body) => Pin::new(body).poll_frame(cx),
+            AnswerBody::Coming(body) => {
+                let frame = Pin::new(body).poll_frame(cx);
+                if frame.is_ready() && !self.began {
+                    self.began = true;
+                    let streams = self.streams;
+                    self.lease.iter_mut().for_each(|lease| lease.began(streams));
+                }
+                frame
+            }
             AnswerBody::Read(bytes) => {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))

@@ -76,8 +76,13 @@ fn respond(mut ex: Box<Exchange>, taken: Taken, started: Instant, heartbeat: Opt
         head.headers.insert(CONTENT_LENGTH, length.into());
     }
     let deadlines = Deadlines { gap, total: started + total, heartbeat };
-    let body =
-        ResponseBody::new(ex, Leased::new(body, lease, !status.is_server_error()), reader, length, deadlines);
+    let body = ResponseBody::new(
+        ex,
+        Leased::new(body, lease, !status.is_server_error(), streams),
+        reader,
+        length,
+        deadlines,
+    );
     Answered::Response(head, Box::new(body))
 }
 

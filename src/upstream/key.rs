@@ -14,9 +14,8 @@ impl Upstream {
         match self.policy {
             Policy::Prefix(_) => Key::default().prompt(&prompt(body)),
             Policy::Session => self.session(ex, body),
-            Policy::RoundRobin | Policy::LeastRequests | Policy::TwoChoices | Policy::VllmLoad => {
-                Key::default()
-            }
+            Policy::VllmLoad => Key::default().work(bytes(body)),
+            Policy::RoundRobin | Policy::LeastRequests | Policy::TwoChoices => Key::default(),
         }
     }
 
@@ -34,6 +33,12 @@ impl Upstream {
         });
         named.unwrap_or_default()
     }
+}
+
+/// How many bytes it has.
+pub(super) fn bytes(body: &RequestBody) -> u32 {
+    let bytes: usize = body.segments().iter().map(bytes::Bytes::len).sum();
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// Its system prompt, which stands first wherever it is written, and then the rest.

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use vllm_gateway_fleet::{Choice, Key, Moment, Tried};
+use vllm_gateway_fleet::{Choice, Key, Moment, Policy, Start, Tried};
 
 use super::{Endpoint, Upstream};
 use crate::descriptors::Descriptor;
@@ -63,7 +63,9 @@ impl Upstream {
                     member.server.give();
                     return Err(NoSlot::NoDescriptor);
                 };
-                return Ok(Lease { upstream: Arc::clone(self), at, _descriptor: descriptor });
+                let learns = matches!(self.policy, Policy::VllmLoad);
+                let start = learns.then(|| member.server.pace.start(key.bytes()));
+                return Ok(Lease { upstream: Arc::clone(self), at, start, _descriptor: descriptor });
             }
         }
         Err(NoSlot::Full)
@@ -95,6 +97,8 @@ impl Upstream {
 pub(crate) struct Lease {
     upstream: Arc<Upstream>,
     at: usize,
+    /// Where the policy learns how soon answers begin: this one has not.
+    start: Option<Start>,
     _descriptor: Descriptor,
 }
 
@@ -116,8 +120,18 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// The first byte of its answer has come; `streams` says that it is the first of a stream.
+    pub(crate) fn began(&mut self, streams: bool) {
+        if let Some(start) = self.start.take() {
+            self.endpoint().server.pace.began(&start, streams);
+        }
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.began(false);
         self.endpoint().server.give();
         if self.upstream.max_concurrent.is_some() {
             self.upstream.running.requests.fetch_sub(1, Relaxed);

@@ -139,7 +139,7 @@ impl Upstream {
             most,
             drained: seat.drained,
         });
-        let policy = policy(options.balance, before);
+        let policy = policy(options.balance, seats.len());
         let kept = before.filter(|before| before.queue.size == options.queue.size);
         Ok(Self {
             name: name.into(),
@@ -184,16 +184,15 @@ impl Upstream {
     }
 }
 
-fn policy(balance: Balance, before: Option<&Upstream>) -> Policy {
+fn policy(balance: Balance, endpoints: usize) -> Policy {
     match balance {
+        // There is nothing to choose, and nothing to look at for it.
+        Balance::Prefix | Balance::Session if endpoints < 2 => Policy::LeastRequests,
         Balance::RoundRobin => Policy::RoundRobin,
         Balance::LeastRequests => Policy::LeastRequests,
         Balance::P2c => Policy::TwoChoices,
         Balance::VllmLoad => Policy::VllmLoad,
-        Balance::Prefix => Policy::Prefix(match before.map(|before| &before.policy) {
-            Some(Policy::Prefix(table)) => Arc::clone(table),
-            _ => Arc::new(PrefixTable::default()),
-        }),
+        Balance::Prefix => Policy::Prefix(PrefixTable::shared()),
         Balance::Session => Policy::Session,
     }
 }

@@ -29,7 +29,7 @@ async fn every_policy_serves_and_leaves_nobody_out() {
 
 #[tokio::test]
 async fn weights_are_heeded() {
-    let yard = yard(2, "").await;
+    let yard = yard(2, "balance = \"round-robin\"").await;
     let text = std::fs::read_to_string(yard.config()).unwrap();
     let (first, rest) = text.split_once(" }, {").unwrap();
     std::fs::write(yard.config(), format!("{first}, weight = 3 }}, {{{rest}")).unwrap();

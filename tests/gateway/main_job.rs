@@ -144,7 +144,7 @@ async fn connection_refused_goes_to_the_next_endpoint() {
     let rest = crate::support::PIPELINE.replace(
         "[{ url = \"{vllm}\" }]",
         &format!(
-            "[{{ url = \"http://{dead}\" }}, {{ url = \"{{vllm}}\" }}]\nhealth = {{ interval = \"never\" }}"
+            "[{{ url = \"http://{dead}\" }}, {{ url = \"{{vllm}}\" }}]\nbalance = \"round-robin\"\nhealth = {{ interval = \"never\" }}"
         ),
     );
     let stage = Setup::rest(&rest).start().await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     Health, Key, Moment, Policy, Server, State, Tolerance, Tried,
     balance::{self, Balance},
+    turns::Turns,
 };
 
 /// A server in its place in a fleet.
@@ -30,12 +31,10 @@ impl Member {
         ours.saturating_add(others)
     }
 
-    /// How busy it would be with one more, for its weight.
+    /// How busy it is, for its weight.
+    #[expect(clippy::cast_precision_loss, reason = "loads are compared, not billed")]
     pub(crate) fn load(&self, now: Moment) -> f32 {
-        let weight = self.weight.max(1);
-        #[expect(clippy::cast_precision_loss, reason = "loads are compared, not billed")]
-        let load = self.busy(now).saturating_add(1) as f32 / weight as f32;
-        load
+        self.busy(now) as f32 / self.weight.max(1) as f32
     }
 
     fn has_room(&self, now: Moment) -> bool {
@@ -49,6 +48,9 @@ pub struct Fleet {
     members: Box<[Member]>,
     tolerance: Tolerance,
     balance: Box<dyn Balance>,
+    turns: Turns,
+    /// Whether all have the same weight.
+    is_even: bool,
 }
 
 /// Where a request may go.
@@ -65,8 +67,9 @@ pub enum Choice {
 impl Fleet {
     /// A fleet of these servers.
     pub fn new(members: Vec<Member>, tolerance: Tolerance, policy: Policy) -> Self {
-        let balance = balance::of(policy, &members);
-        Self { members: members.into(), tolerance, balance }
+        let is_even = members.windows(2).all(|pair| pair[0].weight == pair[1].weight);
+        let turns = Turns::of(&members);
+        Self { members: members.into(), tolerance, balance: balance::of(policy), turns, is_even }
     }
 
     /// Its members.
@@ -155,9 +158,19 @@ impl<'a> Among<'a> {
         self.fleet.members.len()
     }
 
-    /// Whether the request was at a server already.
-    pub(crate) fn is_retry(&self) -> bool {
-        !self.tried.is_empty()
+    pub(crate) fn turns(&self) -> &'a Turns {
+        &self.fleet.turns
+    }
+
+    /// The turn of this request. A second try takes nobody's: else one that is down would send all its requests to the same
+    /// neighbour.
+    pub(crate) fn turn(&self) -> usize {
+        if self.tried.is_empty() { self.fleet.turns.take() } else { self.fleet.turns.look() }
+    }
+
+    /// Whether all members have the same weight.
+    pub(crate) fn is_even(&self) -> bool {
+        self.fleet.is_even
     }
 
     /// The member with this index, if it may be asked.
@@ -188,11 +201,17 @@ impl<'a> Among<'a> {
         self.get(at).is_some()
     }
 
-    /// Those that may be asked, from a place of chance on, so that of equals nobody is always first.
-    pub(crate) fn shuffled(&self) -> impl Iterator<Item = (usize, &'a Member)> {
+    /// Those that may be asked, from the one on whose turn this is, so that of equals each is first as often as its weight
+    /// says.
+    pub(crate) fn from(&self, turn: usize) -> impl Iterator<Item = (usize, &'a Member)> {
         let len = self.len();
-        let start = fastrand::usize(..len.max(1));
+        let start = self.fleet.turns.at(turn).unwrap_or_default().min(len);
         (start..len).chain(0..start).filter_map(|at| Some((at, self.get(at)?)))
+    }
+
+    /// All members, whether or not they may be asked.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &'a Member> {
+        self.fleet.members.iter()
     }
 
     /// The index of the server with this number.

@@ -15,6 +15,7 @@ pub struct Key {
     beginnings: [u64; BOUNDS.len()],
     depth: usize,
     session: Option<u64>,
+    work: u32,
 }
 
 impl Key {
@@ -30,6 +31,18 @@ impl Key {
     pub fn prompt(mut self, prompt: &PrefixHasher) -> Self {
         (self.beginnings, self.depth) = (prompt.beginnings, prompt.depth);
         self
+    }
+
+    /// That of a request of so many bytes.
+    #[must_use]
+    pub fn work(mut self, bytes: u32) -> Self {
+        self.work = bytes;
+        self
+    }
+
+    /// How many bytes it has, where that was said; at least 1.
+    pub fn bytes(&self) -> u32 {
+        self.work.max(1)
     }
 
     /// The hashes of its prompt's beginnings, the shortest first; of a short prompt there are none.

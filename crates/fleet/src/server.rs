@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Health, Moment, Report, key};
+use crate::{Health, Moment, Pace, Report, key};
 
 /// What is known of one server.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Server {
     pub health: Health,
     /// What it says of its own load.
     pub report: Report,
+    /// How soon it begins an answer.
+    pub pace: Pace,
 }
 
 impl Server {
@@ -37,6 +39,7 @@ impl Server {
             believed: AtomicU64::new(0),
             health: Health::default(),
             report: Report::default(),
+            pace: Pace::default(),
         }
     }
 

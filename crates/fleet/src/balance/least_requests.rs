@@ -12,9 +12,9 @@ impl Balance for LeastRequests {
     }
 }
 
-/// The least busy of those that may be asked; of several, any.
+/// The least busy of those that may be asked; of several, the one whose turn comes next.
 pub(super) fn least_busy(among: &Among<'_>) -> Option<usize> {
-    let loads = among.shuffled().map(|(at, member)| (at, member.load(among.now)));
+    let loads = among.from(among.turn()).map(|(at, member)| (at, member.load(among.now)));
     loads.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(at, _)| at)
 }
 
@@ -38,5 +38,15 @@ mod tests {
             taken[at] += 1;
         }
         assert_eq!(taken, [10, 10, 40]);
+    }
+
+    #[test]
+    fn where_nothing_runs_each_has_its_turn_as_its_weight_says() {
+        let mut members = servers(3);
+        members[2].weight = 4;
+        let fleet = fleet(Policy::LeastRequests, members);
+        let mut picked = [0; 3];
+        (0..60).for_each(|_| picked[pick(&fleet, &Key::default())] += 1);
+        assert_eq!(picked, [10, 10, 40]);
     }
 }

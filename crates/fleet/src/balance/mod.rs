@@ -11,7 +11,7 @@ mod vllm_load;
 
 use std::{fmt::Debug, sync::Arc};
 
-use crate::{Key, Member, fleet::Among};
+use crate::{Key, fleet::Among};
 
 pub use prefix::PrefixTable;
 
@@ -38,13 +38,13 @@ pub(crate) trait Balance: Send + Sync + Debug {
     fn pick(&self, among: &Among<'_>, key: &Key) -> Option<usize>;
 }
 
-pub(crate) fn of(policy: Policy, members: &[Member]) -> Box<dyn Balance> {
+pub(crate) fn of(policy: Policy) -> Box<dyn Balance> {
     match policy {
-        Policy::RoundRobin => Box::new(round_robin::RoundRobin::new(members)),
+        Policy::RoundRobin => Box::new(round_robin::RoundRobin),
         Policy::LeastRequests => Box::new(least_requests::LeastRequests),
         Policy::TwoChoices => Box::new(two_choices::TwoChoices),
         Policy::VllmLoad => Box::new(vllm_load::VllmLoad),
         Policy::Prefix(table) => Box::new(prefix::Prefix::new(table)),
-        Policy::Session => Box::new(session::Session::new(members)),
+        Policy::Session => Box::new(session::Session),
     }
 }

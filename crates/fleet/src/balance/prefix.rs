@@ -1,17 +1,17 @@
 //! `prefix`: to where the prompt's beginning is cached, unless that one is too busy.
 
 use std::sync::{
-    Arc,
+    Arc, LazyLock,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use super::{Balance, least_requests::least_busy};
-use crate::{Key, fleet::Among, key::mix};
+use super::{Balance, least_requests::least_busy, session::lots};
+use crate::{Key, fleet::Among};
 
 /// A beginning of a prompt is known at up to so many servers.
 const WAYS: usize = 4;
-/// How many beginnings are remembered, times [`WAYS`]: 1 MiB. A power of two.
-const ROWS: usize = 1 << 15;
+/// How many beginnings are remembered, times [`WAYS`]: 2 MiB. A power of two.
+const ROWS: usize = 1 << 16;
 
 /// Which server has seen which beginning of a prompt. Nothing is locked: two threads that write the same place at once
 /// lose one of two memories, and a beginning that is remembered no longer goes where there is room.
@@ -32,6 +32,12 @@ impl std::fmt::Debug for PrefixTable {
 }
 
 impl PrefixTable {
+    /// The one of this process. Servers have numbers of their own, so fleets do not get into each other's way.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: LazyLock<Arc<PrefixTable>> = LazyLock::new(Arc::default);
+        Arc::clone(&SHARED)
+    }
+
     /// The row of a hash, and what entries of it carry in their upper 48 bits.
     fn row(&self, hash: u64) -> (&[AtomicU64], u64) {
         #[expect(clippy::cast_possible_truncation, reason = "only the lowest bits choose the row")]
@@ -111,12 +117,10 @@ fn too_busy(among: &Among<'_>) -> f32 {
 /// Where a prompt goes that nobody knows: one of two servers that its hash names, so that several gateways agree; to the
 /// least busy if both are too busy.
 fn fresh(among: &Among<'_>, hash: u64, most: f32) -> Option<usize> {
-    let lots = (0..among.len()).filter_map(|at| {
-        let member = among.get(at)?;
-        Some((mix(member.server.place, hash), at, member.load(among.now)))
-    });
-    let mut best: [Option<(u64, usize, f32)>; 2] = [None, None];
-    for one in lots {
+    let mut best: [Option<(f64, usize, f32)>; 2] = [None, None];
+    for (at, lot) in lots(among, hash) {
+        let Some(member) = among.get(at) else { continue };
+        let one = (lot, at, member.load(among.now));
         if best[0].is_none_or(|first| one.0 > first.0) {
             best = [Some(one), best[0]];
         } else if best[1].is_none_or(|second| one.0 > second.0) {

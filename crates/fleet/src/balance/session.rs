@@ -1,45 +1,36 @@
 //! `session`: all requests of a session to the same server, in every gateway and after every restart.
 
 use super::{Balance, least_requests::least_busy};
-use crate::{Key, Member, fleet::Among, key::mix};
+use crate::{Key, fleet::Among, key::mix};
 
 /// Highest random weight: each server draws a lot for the session, and the highest wins. When a server goes, only its own
 /// sessions move.
 #[derive(Debug)]
-pub(super) struct Session {
-    is_even: bool,
-}
-
-impl Session {
-    pub(super) fn new(members: &[Member]) -> Self {
-        let is_even = members.windows(2).all(|pair| pair[0].weight == pair[1].weight);
-        Self { is_even }
-    }
-}
+pub(super) struct Session;
 
 impl Balance for Session {
     fn pick(&self, among: &Among<'_>, key: &Key) -> Option<usize> {
         let Some(session) = key.session_hash() else { return least_busy(among) };
-        highest(among, session, self.is_even)
+        let lots = lots(among, session).max_by(|(_, one), (_, other)| one.total_cmp(other));
+        lots.map(|(at, _)| at)
     }
 }
 
-/// The one of those that may be asked which has drawn the highest lot for this hash.
-fn highest(among: &Among<'_>, hash: u64, is_even: bool) -> Option<usize> {
-    let members = (0..among.len()).filter_map(|at| Some((at, among.get(at)?)));
-    if is_even {
-        // Equal weights need no logarithm.
-        return members.max_by_key(|(_, member)| mix(member.server.place, hash)).map(|(at, _)| at);
-    }
-    let lots = members.map(|(at, member)| (at, weighted(mix(member.server.place, hash), member.weight)));
-    lots.max_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(at, _)| at)
+/// What each of those that may be asked draws for this hash. A lot is the highest as often as the weight of its server
+/// says.
+pub(super) fn lots(among: &Among<'_>, hash: u64) -> impl Iterator<Item = (usize, f64)> {
+    (0..among.len()).filter_map(move |at| {
+        let member = among.get(at)?;
+        let lot = fraction(mix(member.server.place, hash));
+        // Equal weights need no logarithm: the order is the same.
+        Some((at, if among.is_even() { lot } else { -f64::from(member.weight.max(1)) / lot.ln() }))
+    })
 }
 
-/// A lot that wins as often as its weight says: -weight / ln(lot), with the lot between 0 and 1.
-fn weighted(lot: u64, weight: u32) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a lot is a fraction")]
-    let lot = ((lot >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-    -f64::from(weight) / lot.ln()
+/// A number between 0 and 1.
+#[expect(clippy::cast_precision_loss, reason = "53 bits are left of it")]
+fn fraction(hash: u64) -> f64 {
+    ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64
 }
 
 #[cfg(test)]

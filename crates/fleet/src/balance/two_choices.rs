@@ -9,9 +9,10 @@ pub(super) struct TwoChoices;
 
 impl Balance for TwoChoices {
     fn pick(&self, among: &Among<'_>, _key: &Key) -> Option<usize> {
-        let (one, first) = among.shuffled().next()?;
+        // By chance, the heavier the likelier.
+        let (one, first) = among.from(among.turns().any()).next()?;
         // Drawn again, not the neighbour of the first: else those behind one that is down would be named more often.
-        let mut others = among.shuffled().filter(|(other, _)| *other != one);
+        let mut others = among.from(among.turns().any()).filter(|(other, _)| *other != one);
         let Some((other, second)) = others.next() else { return Some(one) };
         Some(if second.load(among.now) < first.load(among.now) { other } else { one })
     }

@@ -7,8 +7,10 @@ use crate::{Key, Member, Moment, fleet::Among};
 pub(super) struct VllmLoad;
 
 impl Balance for VllmLoad {
-    fn pick(&self, among: &Among<'_>, _key: &Key) -> Option<usize> {
-        let costs = among.shuffled().map(|(at, member)| (at, cost(member, among.now)));
+    fn pick(&self, among: &Among<'_>, key: &Key) -> Option<usize> {
+        let usual = usual_pace(among);
+        let members = among.from(among.turn());
+        let costs = members.map(|(at, member)| (at, cost(member, usual, key.bytes(), among.now)));
         costs.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(at, _)| at)
     }
 }
@@ -18,14 +20,28 @@ const WAITING: f32 = 3.0;
 /// The KV cache of a server that is fuller than this will not take many more without throwing others out.
 const NEARLY_FULL: f32 = 0.9;
 
-/// What it would cost a request to go there. Without figures that are fresh, it is what runs there of this gateway.
-fn cost(member: &Member, now: Moment) -> f32 {
-    let load = member.load(now);
-    let Some(reported) = member.server.report.latest(now) else { return load };
-    #[expect(clippy::cast_precision_loss, reason = "loads are compared, not billed")]
-    let waiting = reported.waiting as f32 * (WAITING - 1.0) / member.weight.max(1) as f32;
-    let crowded = (reported.cache - NEARLY_FULL).max(0.0) / (1.0 - NEARLY_FULL);
-    (load + waiting) * (1.0 + crowded)
+/// The pace of those whose pace is known, on the average.
+fn usual_pace(among: &Among<'_>) -> Option<f32> {
+    let paces = among.members().filter_map(|member| member.server.pace.latest(among.now));
+    let (sum, count) = paces.fold((0.0, 0.0), |(sum, count), pace| (sum + pace, count + 1.0));
+    (count > 0.0).then(|| sum / count)
+}
+
+/// What it would cost a request of so many bytes to go there: where paces are known, how long it would wait for its first
+/// token; else how many run and wait there. Without figures that are fresh, only this gateway's requests count.
+fn cost(member: &Member, usual: Option<f32>, bytes: u32, now: Moment) -> f32 {
+    let (server, reported) = (&member.server, member.server.report.latest(now).unwrap_or_default());
+    let crowded = 1.0 + (reported.cache - NEARLY_FULL).max(0.0) / (1.0 - NEARLY_FULL);
+    #[expect(clippy::cast_precision_loss, reason = "costs are compared, not billed")]
+    let (bytes, waiting, weight) = (bytes as f32, reported.waiting as f32, member.weight.max(1) as f32);
+    match server.pace.latest(now).or(usual) {
+        Some(pace) => {
+            // What others wait for there is taken to be like this.
+            let others = (waiting - server.pace.pending() / bytes).max(0.0) * bytes;
+            pace * (server.pace.pending() + others + bytes) / weight * crowded
+        }
+        None => (member.load(now) + waiting * (WAITING - 1.0) / weight) * crowded,
+    }
 }
 
 #[cfg(test)]
@@ -60,5 +76,21 @@ mod tests {
         }
         (0..3).for_each(|_| assert!(fleet.members()[0].server.take(None)));
         assert_eq!(pick(&fleet, &Key::default()), 1);
+    }
+
+    #[test]
+    fn a_server_that_was_slow_to_begin_gets_less() {
+        let fleet = fleet(Policy::VllmLoad, servers(2));
+        let [slow, quick] = fleet.members() else { panic!("there are two") };
+        for (member, bytes) in [(slow, 10), (quick, 1000)] {
+            let start = member.server.pace.start(bytes);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            member.server.pace.began(&start, true);
+        }
+        let key = Key::default().work(1000);
+        assert!((0..4).all(|_| pick(&fleet, &key) == 1));
+        // But not for ever, once the quick one has much before it.
+        quick.server.pace.start(1_000_000_000);
+        assert_eq!(pick(&fleet, &key), 0);
     }
 }

@@ -32,7 +32,7 @@ pub struct UpstreamOptions {
     pub endpoints_file: Option<PathBuf>,
     /// Sent to vLLM instead of the client's key, as a bearer token; without it, none is sent.
     pub api_key: Option<SecretRef>,
-    /// How requests are spread over the endpoints.
+    /// How requests are spread over the endpoints. What each does, and what was measured: docs/balancing.md.
     pub balance: Balance,
     /// Whose session a request belongs to, for `balance = "session"`: of these, the first that it has.
     pub session_by: Vec<SessionBy>,
@@ -77,7 +77,7 @@ impl Default for UpstreamOptions {
             endpoints: Vec::new(),
             endpoints_file: None,
             api_key: None,
-            balance: Balance::RoundRobin,
+            balance: Balance::Prefix,
             session_by: default_session(),
             max_concurrent: None,
             max_concurrent_per_endpoint: None,
