@@ -181,7 +181,7 @@ mod tests {
             "{}",
             row("balance").kind
         );
-        assert_eq!(row("balance").default.as_deref(), Some("\"round-robin\""));
+        assert_eq!(row("balance").default.as_deref(), Some("\"prefix\""));
         assert_eq!((row("api_key").kind.as_str(), row("api_key").default.as_ref()), ("secret", None));
         assert_eq!(row("gap_timeout").default.as_deref(), Some("\"2m\""));
         assert!(rows.iter().all(|row| !row.meaning.is_empty()), "{rows:?}");
