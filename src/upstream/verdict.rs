@@ -32,8 +32,9 @@ impl Upstream {
     /// A request failed there.
     pub(crate) fn failed_there(&self, endpoint: &Endpoint) {
         let now = Moment::now();
-        let is_last = || !self.fleet.has_other(&endpoint.server, now);
-        if let Verdict::Ejected(time) = endpoint.server.health.failed(self.fleet.tolerance(), now, is_last) {
+        let is_needed = || !self.fleet.can_spare(&endpoint.server, now);
+        if let Verdict::Ejected(time) = endpoint.server.health.failed(self.fleet.tolerance(), now, is_needed)
+        {
             metrics().ejected(&self.name, &endpoint.url);
             tracing::warn!(
                 upstream = &*self.name,

@@ -116,11 +116,13 @@ impl Fleet {
         matches!(health.state(&self.tolerance, now), State::Up | State::Returning | State::Full)
     }
 
-    /// Whether any other server than this one can be asked.
-    pub fn has_other(&self, server: &Server, now: Moment) -> bool {
-        self.members.iter().any(|member| {
-            member.server.id != server.id && !member.drained && self.is_well(&member.server.health, now)
-        })
+    /// Whether so many others can be asked that this one can be spared: half of all, and at least one. Requests that fail
+    /// wherever they go must not take all servers from everybody else.
+    pub fn can_spare(&self, server: &Server, now: Moment) -> bool {
+        let is_other = |member: &&Member| member.server.id != server.id && !member.drained;
+        let others = self.members.iter().filter(is_other);
+        let well = others.filter(|member| self.is_well(&member.server.health, now)).count();
+        well > 0 && well * 2 >= self.members.iter().filter(|member| !member.drained).count()
     }
 
     /// What a member is in.
@@ -263,6 +265,23 @@ mod tests {
                 panic!("a drained one is never asked")
             };
         }
+    }
+
+    #[test]
+    fn no_more_than_half_of_the_servers_are_spared() {
+        let fleet = fleet(Policy::RoundRobin, servers(5));
+        let now = Moment::now();
+        let mut ejected = 0;
+        for member in fleet.members() {
+            for _ in 0..TOLERANCE.failures {
+                let verdict =
+                    member.server.health.failed(&TOLERANCE, now, || !fleet.can_spare(&member.server, now));
+                ejected += usize::from(matches!(verdict, crate::Verdict::Ejected(_)));
+            }
+        }
+        assert_eq!(ejected, 2);
+        let alone = crate::balance::testing::fleet(Policy::RoundRobin, servers(1));
+        assert!(!alone.can_spare(&alone.members()[0].server, now));
     }
 
     #[test]

@@ -99,10 +99,10 @@ impl Health {
         }
     }
 
-    /// A request failed there. It is never ejected if `is_last`: if no other could be asked in its place.
-    pub fn failed(&self, tolerance: &Tolerance, now: Moment, is_last: impl FnOnce() -> bool) -> Verdict {
+    /// A request failed there. It is not ejected if it `is_needed`: if too few others could be asked in its place.
+    pub fn failed(&self, tolerance: &Tolerance, now: Moment, is_needed: impl FnOnce() -> bool) -> Verdict {
         let failures = self.failures.fetch_add(1, Relaxed).saturating_add(1);
-        if failures < tolerance.failures || is_last() {
+        if failures < tolerance.failures || is_needed() {
             return Verdict::Counted;
         }
         let mut before = self.ejections.lock().unwrap_or_else(PoisonError::into_inner);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_is_never_ejected() {
+    fn one_that_is_needed_is_never_ejected() {
         let (health, now) = (Health::default(), Moment::now());
         for _ in 0..100 {
             assert_eq!(health.failed(&TOLERANCE, now, || true), Verdict::Counted);

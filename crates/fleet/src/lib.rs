@@ -6,6 +6,8 @@
 
 mod balance;
 mod fleet;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod health;
 mod key;
 mod line;

@@ -49,6 +49,7 @@ targets! {
     head, any_head_that_passes_is_read_in_one_way: vllm_gateway::fuzz::head, recorded::heads;
     answer_head, any_head_of_an_answer_is_read_the_same_however_it_is_cut: vllm_gateway_client::fuzz::answer_head, Vec::new;
     chunks, any_body_in_chunks_is_read_the_same_however_it_is_cut: vllm_gateway_client::fuzz::chunks, Vec::new;
+    report, any_page_of_metrics_has_figures_or_none: vllm_gateway_fleet::fuzz::report, Vec::new;
     mask, any_text_is_masked: vllm_gateway_sdk::fuzz::mask, recorded::texts;
 }
 

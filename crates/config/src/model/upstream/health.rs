@@ -38,7 +38,8 @@ impl Default for HealthOptions {
 #[serde(default, deny_unknown_fields)]
 pub struct EjectionOptions {
     /// After so many failures in a row (no connection, one that broke, a status of 500 or more, an answer that did not
-    /// begin in time or broke off), requests go to other endpoints. The last endpoint is never ejected.
+    /// begin in time or broke off), requests go to other endpoints. No more than half of the endpoints are ejected, and
+    /// never the last.
     #[serde(deserialize_with = "at_least_one")]
     #[schemars(range(min = 1))]
     pub failures: u32,
