@@ -10,6 +10,9 @@ struct Layer {
 
 const ALLOCATOR: usize = 0;
 const STORING: usize = 1;
+const CLOCK: usize = 2;
+/// What is counted apart: it goes on behind the answers, or at its time, however many requests there are.
+const APART: [usize; 2] = [STORING, CLOCK];
 const OTHER: usize = LAYERS.len();
 
 /// What fits none of these is work for whoever called it, and counts there: most of hyper's HTTP/1, of `http`, of the
@@ -25,6 +28,17 @@ const LAYERS: &[Layer] = &[
             "vllm_gateway_store::",
             "rusqlite::",
             "=sqlite3",
+        ],
+    },
+    Layer {
+        // Requests go another way: reqwest is for what is asked now and then.
+        name: "by the clock: looks at endpoints",
+        known_by: &[
+            "vllm_gateway::upstream::watch",
+            "vllm_gateway::gateway::membership",
+            "reqwest::",
+            "hyper_util::client",
+            "hyper::client",
         ],
     },
     Layer { name: "journal", known_by: &["vllm_gateway_journal::"] },
@@ -50,16 +64,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "metrics", known_by: &["vllm_gateway::telemetry", "prometheus::"] },
     Layer {
         name: "upstream client",
-        known_by: &[
-            "vllm_gateway::upstream",
-            "vllm_gateway_client::",
-            "reqwest::",
-            "hyper_util::client",
-            "hyper::client",
-            "tower::",
-            "tower_http::",
-            "=url::",
-        ],
+        known_by: &["vllm_gateway::upstream", "vllm_gateway_client::", "tower::", "tower_http::", "=url::"],
     },
     Layer { name: "proxy and server of our own", known_by: &["vllm_gateway::"] },
     Layer { name: "pipeline (sdk)", known_by: &["vllm_gateway_sdk::"] },
@@ -106,11 +111,13 @@ impl Division {
             this.instructions.iter_mut().zip(shares).for_each(|(sum, share)| *sum += *own as f64 * share);
         }
         for call in &profile.calls {
-            // Memory for records that are being stored is part of storing them.
+            // Memory for what is counted apart is part of it.
             if fixed[call.callee] == Some(ALLOCATOR) && fixed[call.caller] != Some(ALLOCATOR) {
-                let cost = call.cost as f64 * shares[call.caller][STORING];
-                this.instructions[ALLOCATOR] -= cost;
-                this.instructions[STORING] += cost;
+                for apart in APART {
+                    let cost = call.cost as f64 * shares[call.caller][apart];
+                    this.instructions[ALLOCATOR] -= cost;
+                    this.instructions[apart] += cost;
+                }
             }
             // `realloc` may call `malloc`: one piece of memory all the same.
             if ALLOCATING.contains(&names[call.callee]) && fixed[call.caller] != Some(ALLOCATOR) {
@@ -121,18 +128,20 @@ impl Division {
         this
     }
 
-    /// Instructions of all but the storing of records, which goes on behind the answers in batches of any size.
+    /// Instructions of all but the storing of records, which goes on behind the answers in batches of any size, and of
+    /// what happens by the clock.
     pub(crate) fn hot(&self) -> f64 {
-        self.instructions.iter().sum::<f64>() - self.instructions[STORING]
+        self.instructions.iter().sum::<f64>()
+            - APART.map(|apart| self.instructions[apart]).iter().sum::<f64>()
     }
 
     pub(crate) fn storing(&self) -> f64 {
         self.instructions[STORING]
     }
 
-    /// Allocations of all but the storing of records.
+    /// Allocations of the same.
     pub(crate) fn allocations(&self) -> f64 {
-        self.allocations.iter().sum::<f64>() - self.allocations[STORING]
+        self.allocations.iter().sum::<f64>() - APART.map(|apart| self.allocations[apart]).iter().sum::<f64>()
     }
 
     /// A table for so many requests or events, the dearest layer first.

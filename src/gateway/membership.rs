@@ -9,13 +9,13 @@ use vllm_gateway_admin::{ChangeRefused, EndpointChange, EndpointState};
 use vllm_gateway_config::{EndpointOptions, EndpointUrl, EndpointsFile, UpstreamOptions};
 
 use super::{Current, Reloader, Runtime};
-use crate::upstream::{Change, Known, Presence, Roster, Upstream, needs_tls, place};
+use crate::upstream::{Change, Known, Presence, Roster, Upstream, Upstreams, needs_tls, place};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// After how many looks names are looked up again.
 const RESOLVE: u32 = 10;
-/// How long a name may take.
+/// How long a name or a file may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Changes who belongs to an upstream.
@@ -78,7 +78,10 @@ impl Membership {
 
     async fn look(&self, resolves: bool) {
         let config = self.current.load();
-        for (name, options) in &config.config.upstreams {
+        let followed = |options: &UpstreamOptions| {
+            options.endpoints_file.is_some() || options.endpoints.iter().any(|endpoint| endpoint.resolve)
+        };
+        for (name, options) in config.config.upstreams.iter().filter(|(_, options)| followed(options)) {
             let Some(upstream) = config.upstream(name) else { continue };
             let mut found = upstream.roster.clone();
             if resolves {
@@ -112,8 +115,11 @@ impl Membership {
             return;
         }
         let seats = roster.seats(options);
-        if seats.is_empty() {
-            tracing::warn!(upstream = name, "no endpoint would be left: those before stay");
+        if seats.iter().all(|seat| seat.drained) {
+            tracing::warn!(
+                upstream = name,
+                "no endpoint would be left that gets requests: those before stay"
+            );
             return;
         }
         match replace(&runtime, &upstream, options, roster) {
@@ -130,7 +136,8 @@ fn replace(
     roster: Roster,
 ) -> Result<(), String> {
     let all = runtime.upstreams();
-    let changed = upstream.with_roster(options, roster, &Known { upstreams: Some(&all) });
+    let changed =
+        upstream.with_roster(options, roster, &Known { before: Some(&all), built: &Upstreams::new() });
     runtime.replace(changed.map_err(|error| error.to_string())?);
     Ok(())
 }
@@ -139,7 +146,10 @@ fn replace(
 async fn read(options: &UpstreamOptions, base: &Path) -> Option<Result<Vec<EndpointOptions>, String>> {
     let path = base.join(options.endpoints_file.as_ref()?);
     let read = tokio::task::spawn_blocking(move || EndpointsFile::read(&path).map(|file| file.endpoints));
-    Some(read.await.unwrap_or_else(|error| Err(error.to_string())))
+    match timeout(PATIENCE, read).await {
+        Ok(read) => Some(read.unwrap_or_else(|error| Err(error.to_string()))),
+        Err(_elapsed) => Some(Err("it cannot be read in time".to_owned())),
+    }
 }
 
 /// Looks up the names. One that cannot be looked up keeps its addresses.

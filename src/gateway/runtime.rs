@@ -18,8 +18,10 @@ pub(crate) struct Runtime {
     pub(crate) config: Config,
     pub(crate) pipelines: Vec<Arc<Pipeline>>,
     by_route: HashMap<&'static str, usize>,
-    /// Swapped as a whole where the members of one change.
-    upstreams: ArcSwap<Upstreams>,
+    /// As they were built with this configuration.
+    own: Arc<Upstreams>,
+    /// Those in force, shared with every configuration before and after: swapped as a whole where the members of one change.
+    latest: Arc<ArcSwap<Upstreams>>,
     /// Whether any pipeline keeps records; then what is refused before a pipeline has one too.
     pub(crate) keeps_records: bool,
     pub(crate) limits: Arc<BodyLimits>,
@@ -31,13 +33,14 @@ impl Runtime {
     /// Builds what serves this configuration. What is known of upstreams and endpoints is kept from `old`.
     pub(crate) fn build(config: Config, old: Option<&Self>) -> Result<Self, (String, ClientError)> {
         let before = old.map(Self::upstreams);
-        let known = Known { upstreams: before.as_deref() };
         let mut upstreams = Upstreams::new();
         for (name, options) in &config.upstreams {
+            let known = Known { before: before.as_deref(), built: &upstreams };
             let upstream = Upstream::build(name, options, &config.base, &known)
                 .map_err(|error| (name.clone(), error))?;
             upstreams.insert(Arc::clone(&upstream.name), Arc::new(upstream));
         }
+        let own = Arc::new(upstreams);
         let steps = |steps: &[vllm_gateway_config::Step]| {
             steps
                 .iter()
@@ -65,7 +68,9 @@ impl Runtime {
         Ok(Self {
             pipelines: pipelines.collect(),
             by_route: config.route_map(),
-            upstreams: ArcSwap::from_pointee(upstreams),
+            latest: old
+                .map_or_else(|| Arc::new(ArcSwap::from(Arc::clone(&own))), |old| Arc::clone(&old.latest)),
+            own,
             keeps_records: config
                 .pipelines
                 .iter()
@@ -82,7 +87,9 @@ impl Runtime {
 
     /// Tells the filters that they are in force, and begins to look at the endpoints.
     pub(crate) fn start(&self, services: &Services) {
-        self.upstreams().values().for_each(Upstream::watch);
+        self.own.values().for_each(Upstream::watch);
+        let before = self.latest.swap(Arc::clone(&self.own));
+        before.values().filter(|upstream| !self.holds(upstream)).for_each(|upstream| upstream.retire());
         for step in self.pipelines.iter().flat_map(|pipeline| &pipeline.steps) {
             step.filter.on_start(services);
         }
@@ -95,12 +102,16 @@ impl Runtime {
 
     /// All upstreams, as they stand now.
     pub(crate) fn upstreams(&self) -> Arc<Upstreams> {
-        self.upstreams.load_full()
+        self.latest.load_full()
     }
 
-    /// The upstream of this name, as it stands now.
+    /// The upstream of this name, as it stands now; as it was, if a later configuration has none of this name.
     pub(crate) fn upstream(&self, name: &str) -> Option<Arc<Upstream>> {
-        self.upstreams.load().get(name).cloned()
+        self.latest.load().get(name).or_else(|| self.own.get(name)).cloned()
+    }
+
+    fn holds(&self, upstream: &Arc<Upstream>) -> bool {
+        self.own.get(&upstream.name).is_some_and(|own| Arc::ptr_eq(own, upstream))
     }
 
     /// Puts an upstream in the place of the one of the same name. Requests that run keep the one that they have. Not to
@@ -109,8 +120,9 @@ impl Runtime {
         let upstream = Arc::new(upstream);
         upstream.watch();
         let mut all = Upstreams::clone(&self.upstreams());
-        all.insert(Arc::clone(&upstream.name), upstream);
-        self.upstreams.store(Arc::new(all));
+        let before = all.insert(Arc::clone(&upstream.name), upstream);
+        self.latest.store(Arc::new(all));
+        before.iter().for_each(|before| before.retire());
     }
 
     /// The client's address, by what this configuration trusts.

@@ -5,14 +5,14 @@ use std::{pin::pin, sync::Arc, time::Instant};
 use vllm_gateway_client::{Request, Response, SendError, send};
 use vllm_gateway_config::RetryOn;
 use vllm_gateway_fleet::{Key, Tried};
-use vllm_gateway_sdk::{Error, Exchange, Outcome, RequestBody};
+use vllm_gateway_sdk::{Error, Exchange, Fallback, Outcome, RequestBody};
 
 use super::{
     answer::{Taken, usable},
     headers::{self, RESPONSE},
     plan::Plan,
     refusal,
-    wait::{in_line, until},
+    wait::{crowded, in_line, until},
 };
 use crate::{
     descriptors,
@@ -68,12 +68,19 @@ pub(super) async fn take(
     body: &RequestBody,
 ) -> Result<Taken, Error> {
     ex.before_upstream()?;
-    let mut failure = match at_upstream(ex, first, body).await {
+    let fallbacks = ex.facts().target().and_then(|target| target.fallbacks.clone());
+    let app = ex.facts().consumer().map(Arc::clone);
+    let may_use = |fallback: &&Fallback| {
+        app.as_ref().is_none_or(|app| app.may_use(&fallback.model))
+            && runtime.upstream(&fallback.target.upstream).is_some()
+    };
+    let rest: Vec<_> = fallbacks.iter().flat_map(|all| all.iter()).filter(may_use).collect();
+    // Who has somewhere else to go does not stand in a line.
+    let mut failure = match at_upstream(ex, runtime, first, body, rest.is_empty()).await {
         Ok(taken) => return Ok(taken),
         Err(failure) => failure,
     };
-    let fallbacks = ex.facts().target().and_then(|target| target.fallbacks.clone());
-    for fallback in fallbacks.iter().flat_map(|all| all.iter()) {
+    for (at, fallback) in rest.iter().enumerate() {
         if !failure.elsewhere {
             break;
         }
@@ -82,7 +89,7 @@ pub(super) async fn take(
             continue;
         }
         metrics().fell_back(&first.name);
-        failure = match at_upstream(ex, &upstream, body).await {
+        failure = match at_upstream(ex, runtime, &upstream, body, at + 1 == rest.len()).await {
             Ok(taken) => return Ok(taken),
             Err(failure) => failure,
         };
@@ -104,29 +111,42 @@ enum Attempt {
 
 async fn at_upstream(
     ex: &mut Exchange,
+    runtime: &Runtime,
     upstream: &Arc<Upstream>,
     body: &RequestBody,
+    may_wait: bool,
 ) -> Result<Taken, Failure> {
     let plan = Plan::new(ex, body, upstream)?;
-    let deadline = Instant::now() + upstream.first_byte_timeout;
+    let begun = Instant::now();
+    let total = begun + upstream.total_timeout;
     let key = upstream.key(ex, body);
     let mut tried = Tried::default();
+    // Of all that it waits, however often.
+    let patience = may_wait.then(|| total.min(begun + upstream.queue.timeout.get()));
+    // Another one may take its place while this request waits.
+    let mut upstream = Arc::clone(upstream);
     // What the client is told if nobody is left, and the leave under which it is tried again.
     let (mut last, mut leave) = (None, None);
     // A place in the line is leave enough.
     let mut waits = false;
     loop {
-        let slot = slot(ex, upstream, &key, &mut tried, deadline, waits).await;
-        let Some(lease) = slot? else { return Err(last.unwrap_or_else(|| Failure::nobody(false))) };
+        let lease = match slot(ex, runtime, &upstream, &key, &mut tried, patience, waits).await? {
+            Slot::Taken(lease) => lease,
+            Slot::Nobody => return Err(last.unwrap_or_else(|| Failure::nobody(false))),
+            Slot::Busy => return Err(last.unwrap_or_else(crowded)),
+        };
+        if !Arc::ptr_eq(&upstream, lease.upstream()) {
+            upstream = Arc::clone(lease.upstream());
+        }
         let at = lease.index();
-        match attempt(ex, upstream, lease, &plan, deadline).await? {
+        match attempt(ex, &upstream, lease, &plan, total).await? {
             Attempt::Taken(taken) => return Ok(taken),
             Attempt::NotSent => {
                 tried.add(at);
                 last.get_or_insert_with(|| Failure::nobody(true));
             }
             Attempt::Failed(failure, reason) => {
-                let Some(reason) = reason.filter(|reason| may_retry(ex, upstream, *reason)) else {
+                let Some(reason) = reason.filter(|reason| may_retry(ex, &upstream, *reason)) else {
                     return Err(failure);
                 };
                 drop(leave.take());
@@ -152,26 +172,39 @@ fn may_retry(ex: &Exchange, upstream: &Upstream, reason: RetryOn) -> bool {
     ex.route().stateless && upstream.retry_on.contains(&reason)
 }
 
-/// A slot at an endpoint; where all are busy, others wait already, or it must, by way of the line. None if nobody is left.
+/// What came of looking for a slot.
+enum Slot {
+    Taken(Lease),
+    /// Nobody is left to ask.
+    Nobody,
+    /// All are busy, and it may not wait.
+    Busy,
+}
+
+/// A slot at an endpoint; where all are busy, others wait already, or it must, by way of the line: until `patience` ends, if
+/// it has any.
 async fn slot(
     ex: &mut Exchange,
+    runtime: &Runtime,
     upstream: &Arc<Upstream>,
     key: &Key,
     tried: &mut Tried,
-    deadline: Instant,
+    patience: Option<Instant>,
     must_wait: bool,
-) -> Result<Option<Lease>, Failure> {
+) -> Result<Slot, Failure> {
     if upstream.line.is_empty() && !must_wait {
         match upstream.slot(key, tried) {
-            Ok(lease) => return Ok(Some(lease)),
+            Ok(lease) => return Ok(Slot::Taken(lease)),
             Err(NoSlot::Full) => {}
-            Err(NoSlot::Nobody) => return Ok(None),
+            Err(NoSlot::Nobody) => return Ok(Slot::Nobody),
             Err(NoSlot::NoDescriptor) => return Err(Failure::no_descriptor()),
         }
     }
+    let Some(patience) = patience else { return Ok(Slot::Busy) };
     // By the time that it is called, those that failed may be well again.
     *tried = Tried::default();
-    in_line(ex, upstream, key, deadline).await
+    let lease = in_line(ex, runtime, upstream, key, patience).await?;
+    Ok(lease.map_or(Slot::Nobody, Slot::Taken))
 }
 
 async fn attempt(
@@ -179,16 +212,18 @@ async fn attempt(
     upstream: &Upstream,
     lease: Lease,
     plan: &Plan,
-    deadline: Instant,
+    total: Instant,
 ) -> Result<Attempt, Failure> {
     let endpoint = &*upstream.endpoints[lease.index()];
     ex.attempt(&endpoint.url);
+    let whole = Instant::now() + upstream.first_byte_timeout;
+    let deadline = whole.min(total);
     let request = request(ex, upstream, endpoint, plan);
     let call = pin!(send(&upstream.connector, &endpoint.origin, request, &RESPONSE));
     match until(deadline, ex, call).await? {
         Some(Ok(response)) => {
             metrics::attempt(upstream, endpoint, response.status.as_u16());
-            usable(&response)?;
+            usable(&response).inspect_err(|_| upstream.failed_there(endpoint))?;
             if response.status.is_server_error() {
                 return refused(ex, upstream, lease, plan, response, deadline).await;
             }
@@ -210,7 +245,10 @@ async fn attempt(
         }
         None => {
             metrics::attempt(upstream, endpoint, 0);
-            upstream.failed_there(endpoint);
+            // Whoever had less than the whole time has not failed.
+            if deadline == whole {
+                upstream.failed_there(endpoint);
+            }
             Err(Error::upstream_timeout("the upstream did not begin its answer in time").into())
         }
     }

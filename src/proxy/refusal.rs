@@ -15,7 +15,7 @@ use vllm_gateway_sdk::{Error, Exchange};
 use super::wait::until;
 
 /// What a server that is shutting down answers (recording s02).
-const DRAINING: &[u8] = b"cannot schedule new futures after shutdown";
+const DRAINING: &str = "cannot schedule new futures after shutdown";
 /// The longest refusal that is read, in bytes. vLLM's own have about 200.
 const LONGEST: u64 = 4096;
 
@@ -24,9 +24,15 @@ pub(super) fn of(status: StatusCode, body: &[u8]) -> Option<RetryOn> {
     match status {
         // Its queue is full (recording b16), or what stands before it says that it is not there.
         StatusCode::SERVICE_UNAVAILABLE => Some(RetryOn::Busy),
-        StatusCode::INTERNAL_SERVER_ERROR => memchr::memmem::find(body, DRAINING).map(|_| RetryOn::Draining),
+        StatusCode::INTERNAL_SERVER_ERROR => is_draining(body).then_some(RetryOn::Draining),
         _ => None,
     }
+}
+
+/// Whether these are the words of a server that is shutting down, and nothing else: an error may quote what a client wrote.
+fn is_draining(body: &[u8]) -> bool {
+    let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    body.is_some_and(|body| body["error"]["message"] == DRAINING)
 }
 
 /// Whether the answer may be such a refusal and is short enough to be looked into.
@@ -57,6 +63,8 @@ mod tests {
         let draining = br#"{"error":{"message":"cannot schedule new futures after shutdown"}}"#;
         assert_eq!(of(StatusCode::INTERNAL_SERVER_ERROR, draining), Some(RetryOn::Draining));
         assert_eq!(of(StatusCode::INTERNAL_SERVER_ERROR, b"EngineCore died"), None);
+        let quoted = br#"{"error":{"message":"no grammar: cannot schedule new futures after shutdown"}}"#;
+        assert_eq!(of(StatusCode::INTERNAL_SERVER_ERROR, quoted), None, "a client's own words");
         assert_eq!(of(StatusCode::SERVICE_UNAVAILABLE, b""), Some(RetryOn::Busy));
         assert_eq!(of(StatusCode::BAD_GATEWAY, draining), None);
     }

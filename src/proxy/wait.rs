@@ -11,6 +11,7 @@ use vllm_gateway_sdk::{Error, Exchange, Outcome};
 
 use super::attempts::Failure;
 use crate::{
+    gateway::Runtime,
     telemetry::metrics::metrics,
     upstream::{Lease, NoSlot, Upstream},
 };
@@ -40,6 +41,7 @@ pub(super) async fn until<F: Future>(
 /// Waits in the line for a slot; none if nobody is left who could be asked. Whoever leaves meanwhile gives up its place.
 pub(super) async fn in_line(
     ex: &mut Exchange,
+    runtime: &Runtime,
     upstream: &Arc<Upstream>,
     key: &Key,
     deadline: Instant,
@@ -52,7 +54,6 @@ pub(super) async fn in_line(
     };
     // What has become free since it was seen to be full, nobody was told.
     upstream.call_if_there_is_room();
-    let deadline = deadline.min(Instant::now() + upstream.queue.timeout.get());
     loop {
         match until(deadline, ex, pin!(place.turn())).await? {
             Some(Turn::Called) => {}
@@ -65,6 +66,8 @@ pub(super) async fn in_line(
                 return Err(crowded());
             }
         }
+        // As it stands now: endpoints may have come and gone meanwhile.
+        let upstream = runtime.upstream(&upstream.name).unwrap_or_else(|| Arc::clone(upstream));
         match upstream.slot(key, &Tried::default()) {
             Ok(lease) => {
                 place.go();
@@ -78,7 +81,7 @@ pub(super) async fn in_line(
     }
 }
 
-fn crowded() -> Failure {
+pub(super) fn crowded() -> Failure {
     let message = "all servers for this model are busy, and too many requests wait for them: try again later";
     Failure::elsewhere(Error::unavailable("overloaded", message).retry_after(2))
 }

@@ -84,11 +84,11 @@ impl Upstream {
     }
 
     /// Leave to try a request a second time, unless too many are being tried again already.
-    pub(crate) fn retry(&self) -> Option<Retry<'_>> {
+    pub(crate) fn retry(&self) -> Option<Retry> {
         /// So many may always be.
         const LEAST: u32 = 3;
         let most = (u64::from(self.fleet.in_flight()) * u64::from(self.retry_budget) / 100).max(LEAST.into());
-        let retry = Retry { running: &self.running };
+        let retry = Retry { running: Arc::clone(&self.running) };
         (u64::from(self.running.retries.fetch_add(1, Relaxed)) < most).then_some(retry)
     }
 }
@@ -141,11 +141,11 @@ impl Drop for Lease {
 }
 
 /// Leave to try a request a second time, until its answer has begun.
-pub(crate) struct Retry<'a> {
-    running: &'a Running,
+pub(crate) struct Retry {
+    running: Arc<Running>,
 }
 
-impl Drop for Retry<'_> {
+impl Drop for Retry {
     fn drop(&mut self) {
         self.running.retries.fetch_sub(1, Relaxed);
     }

@@ -9,9 +9,16 @@ mod roster;
 mod verdict;
 mod watch;
 
-use std::{collections::HashMap, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use http::HeaderValue;
+use tokio::task::AbortHandle;
 use vllm_gateway_client::Connector;
 use vllm_gateway_config::{Balance, HealthOptions, QueueOptions, RetryOn, SessionBy, UpstreamOptions};
 use vllm_gateway_fleet::{Fleet, Line, Member, Policy, PrefixTable, Tolerance};
@@ -43,6 +50,8 @@ pub(crate) struct Upstream {
     pub(crate) line: Arc<Line>,
     pub(crate) queue: QueueOptions,
     health: HealthOptions,
+    /// The tasks that look at its endpoints.
+    watchers: Mutex<Vec<AbortHandle>>,
     pub(crate) retry_on: Vec<RetryOn>,
     retry_budget: u32,
     /// How requests reach it.
@@ -66,20 +75,24 @@ struct Ways {
     authorization: Option<HeaderValue>,
 }
 
-/// What there was before a reload and is to be kept.
+/// What there is already, and is to be kept.
 pub(crate) struct Known<'a> {
-    pub(crate) upstreams: Option<&'a Upstreams>,
+    /// What there was before.
+    pub(crate) before: Option<&'a Upstreams>,
+    /// What has been built of the same configuration.
+    pub(crate) built: &'a Upstreams,
 }
 
 impl Known<'_> {
-    /// The endpoint of this URL, in whatever upstream.
+    /// The endpoint of this URL, in whatever upstream, so that all count on it together.
     fn endpoint(&self, url: &str) -> Option<Arc<Endpoint>> {
-        let mut endpoints = self.upstreams?.values().flat_map(|upstream| &upstream.endpoints);
+        let all = self.built.values().chain(self.before.into_iter().flat_map(HashMap::values));
+        let mut endpoints = all.flat_map(|upstream| &upstream.endpoints);
         endpoints.find(|endpoint| &*endpoint.url == url).cloned()
     }
 
     fn upstream(&self, name: &str) -> Option<&Upstream> {
-        self.upstreams?.get(name).map(AsRef::as_ref)
+        self.before?.get(name).map(AsRef::as_ref)
     }
 }
 
@@ -140,7 +153,8 @@ impl Upstream {
             drained: seat.drained,
         });
         let policy = policy(options.balance, seats.len());
-        let kept = before.filter(|before| before.queue.size == options.queue.size);
+        let line = before.map_or_else(|| Arc::new(Line::new(0)), |before| Arc::clone(&before.line));
+        line.resize(options.queue.size);
         Ok(Self {
             name: name.into(),
             roster,
@@ -151,7 +165,8 @@ impl Upstream {
             session_by: options.session_by.clone(),
             max_concurrent: options.max_concurrent,
             running: before.map(|before| Arc::clone(&before.running)).unwrap_or_default(),
-            line: kept.map_or_else(|| Arc::new(Line::new(options.queue.size)), |kept| Arc::clone(&kept.line)),
+            line,
+            watchers: Mutex::default(),
             queue: options.queue.clone(),
             health: options.health.clone(),
             retry_on: options.retry_on.clone(),

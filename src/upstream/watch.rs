@@ -1,7 +1,8 @@
 //! Looks at endpoints now and then, apart from requests: whether they are well, and how busy they say they are.
 
 use std::{
-    sync::{Arc, Weak},
+    pin::Pin,
+    sync::{Arc, PoisonError, Weak},
     time::Duration,
 };
 
@@ -22,18 +23,29 @@ const LINE: Duration = Duration::from_millis(100);
 /// The largest page of metrics that is read, in bytes.
 const PAGE: usize = 4 << 20;
 
+type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl Upstream {
-    /// Begins to look at the endpoints. It ends with the upstream.
+    /// Begins to look at the endpoints. It ends with the upstream, or when that is retired.
     pub(crate) fn watch(self: &Arc<Self>) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut start = |task: BoxFuture| watchers.push(tokio::spawn(task).abort_handle());
         for endpoint in &self.endpoints {
             if self.health.interval.get().is_some() {
-                tokio::spawn(look_on(Arc::downgrade(self), Arc::clone(endpoint)));
+                start(Box::pin(look_on(Arc::downgrade(self), Arc::clone(endpoint))));
             }
             if matches!(self.policy, Policy::VllmLoad) {
-                tokio::spawn(ask_for_load(Arc::downgrade(self), Arc::clone(endpoint)));
+                start(Box::pin(ask_for_load(Arc::downgrade(self), Arc::clone(endpoint))));
             }
         }
-        tokio::spawn(keep_moving(Arc::downgrade(self)));
+        start(Box::pin(keep_moving(Arc::downgrade(self))));
+    }
+
+    /// Ends looking: another upstream is in its place, and looks at the endpoints that it has taken over. Requests that run
+    /// here may go on for long.
+    pub(crate) fn retire(&self) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.drain(..).for_each(|watcher| watcher.abort());
     }
 
     async fn is_well(&self, endpoint: &Endpoint) -> bool {

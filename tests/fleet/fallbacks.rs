@@ -58,3 +58,18 @@ async fn an_app_gets_no_model_by_way_of_a_fallback_that_it_may_not_use() {
     assert!(answer.text().await.unwrap().contains("no_healthy_endpoint"));
     assert!(backup.requests().is_empty());
 }
+
+#[tokio::test]
+async fn a_model_whose_servers_are_busy_is_answered_by_its_fallback_at_once() {
+    let busy = Options { max_num_queued_reqs: Some(0), ..fast() };
+    let backup = Simulator::start(fast()).await.unwrap();
+    let rest = crate::support::PIPELINE.replace(
+        "models = { \"Qwen3-32B\" = \"main\" }",
+        "models = { \"Qwen3-32B\" = { upstream = \"main\", fallbacks = [\"b\"] }, b = { upstream = \"b\", model = \"Qwen3-32B\" } }",
+    ) + &format!("[upstreams.b]\nendpoints = [{{ url = \"{}\" }}]\n", backup.url());
+    let stage = Setup { vllm: busy, rest, ..Setup::default() }.start().await;
+    let begun = std::time::Instant::now();
+    assert_eq!(stage.chat(json!({})).await.status(), 200);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(backup.requests().len(), 1);
+}

@@ -133,3 +133,49 @@ async fn at_the_end_of_the_gateway_those_who_wait_are_told() {
     assert_eq!(answer.status(), 200, "what was accepted is served within the time of grace");
     ended.await.unwrap();
 }
+
+/// A server that refuses whatever it is sent, and says to come back at once.
+#[tokio::test]
+async fn a_server_that_always_refuses_is_not_asked_in_a_loop_and_nobody_waits_beyond_the_time() {
+    let refusal = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, count) = (listener.local_addr().unwrap(), std::sync::Arc::clone(&asked));
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        while let Ok((mut socket, _)) = listener.accept().await {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tokio::spawn(async move {
+                let _ = socket.read(&mut [0; 4096]).await;
+                let _ = socket.write_all(refusal.as_bytes()).await;
+            });
+        }
+    });
+    let rest = crate::support::PIPELINE.replace("{vllm}", &format!("http://{address}"))
+        + "queue = { timeout = \"3s\" }\nhealth = { interval = \"never\" }\n";
+    let stage = crate::support::Setup::rest(&rest).start().await;
+    let begun = Instant::now();
+    let answer = stage.chat(json!({})).await;
+    assert_eq!(answer.status(), 503);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let asked = asked.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((1..=6).contains(&asked), "{asked}");
+}
+
+#[tokio::test]
+async fn who_waits_goes_to_a_server_that_is_added_and_not_to_one_that_is_drained() {
+    let yard = asleep("max_concurrent_per_endpoint = 1").await;
+    let runs = sent(&yard, &yard.key, "runs", 0).await;
+    let waits = sent(&yard, &yard.key, "waits", 1).await;
+    let added = vllm_gateway_simulator::Simulator::start(crate::support::fast()).await.unwrap();
+    for body in [json!({"url": added.url()}), json!({"url": yard.vllms[0].url(), "state": "drained"})] {
+        let change =
+            yard.admin(reqwest::Method::PATCH, "/api/upstreams/main/endpoints").body(body.to_string());
+        assert_eq!(change.send().await.unwrap().status(), 200);
+    }
+    assert_eq!(waits.await.unwrap().status(), 200);
+    assert_eq!(added.requests().len(), 1);
+    yard.vllms[0].set_asleep(false);
+    assert_eq!(runs.await.unwrap().status(), 200);
+    assert_eq!(order(&yard), ["runs"]);
+}

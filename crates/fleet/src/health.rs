@@ -123,6 +123,11 @@ impl Health {
         self.full.store((now + time).get(), Relaxed);
     }
 
+    /// Whether it takes no further requests, as it said.
+    pub(crate) fn is_full(&self, now: Moment) -> bool {
+        is_ahead(&self.full, now)
+    }
+
     /// It was looked at and found well. Says whether that is news.
     pub fn looked_well(&self, now: Moment) -> bool {
         self.looks.store(0, Relaxed);
@@ -157,7 +162,7 @@ impl Health {
             State::Ejected
         } else if self.asleep.load(Relaxed) {
             State::Asleep
-        } else if is_ahead(&self.full, now) {
+        } else if self.is_full(now) {
             State::Full
         } else if self.share(tolerance, now) < 1.0 {
             State::Returning

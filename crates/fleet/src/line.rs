@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 /// party's requests come in their order.
 #[derive(Debug)]
 pub struct Line {
-    size: usize,
+    size: AtomicUsize,
     /// Those who wait, and those who were called and have not yet gone.
     standing: AtomicUsize,
     rows: Mutex<Rows>,
@@ -60,7 +60,12 @@ pub enum Turn {
 impl Line {
     /// A line of at most so many.
     pub fn new(size: usize) -> Self {
-        Self { size, standing: AtomicUsize::new(0), rows: Mutex::default() }
+        Self { size: AtomicUsize::new(size), standing: AtomicUsize::new(0), rows: Mutex::default() }
+    }
+
+    /// Lets so many wait from now on; those who wait stay.
+    pub fn resize(&self, size: usize) {
+        self.size.store(size, Relaxed);
     }
 
     /// Whether nobody waits or is about to go: then a newcomer overtakes nobody.
@@ -77,7 +82,7 @@ impl Line {
     /// it has more than this one would have, and so does any with a lower priority.
     pub fn join(self: &Arc<Self>, party: &str, priority: i32) -> Result<Place, LineFull> {
         let mut rows = self.rows();
-        if rows.waiting >= self.size {
+        if rows.waiting >= self.size.load(Relaxed) {
             let out = rows.weakest(party, priority).ok_or(LineFull)?;
             out.tell(PUSHED_OUT);
         }

@@ -56,7 +56,10 @@ impl Server {
         let running = self.in_flight().saturating_sub(1);
         self.too_many.store(running.max(1), Relaxed);
         self.believed.store((now + BELIEVED).get(), Relaxed);
-        if let Some(time) = retry_after.or((running == 0).then_some(MOMENT)) {
+        // Whatever it says, a server that refuses though nothing of ours runs there is not asked again at once.
+        let least = if running == 0 { MOMENT } else { Duration::ZERO };
+        let time = retry_after.unwrap_or_default().max(least);
+        if !time.is_zero() {
             self.health.is_full_for(time, now);
         }
     }
@@ -86,6 +89,15 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_idle_server_that_refuses_is_not_asked_again_at_once_whatever_it_says() {
+        let (server, now) = (Server::new("http://10.0.0.1:8000"), Moment::now());
+        assert!(server.take(None));
+        server.refuses_more(Some(Duration::ZERO), now);
+        server.give();
+        assert!(server.health.is_full(now) && !server.health.is_full(now + Duration::from_secs(1)));
+    }
 
     #[test]
     fn after_a_refusal_it_gets_no_more_than_it_had_for_a_while() {

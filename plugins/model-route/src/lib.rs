@@ -98,7 +98,7 @@ impl Filter for ModelRoute {
 fn with_fallbacks(options: &Options, routes: &HashMap<Arc<str>, Targets>) -> HashMap<Arc<str>, Targets> {
     let of = |fallback: &String| {
         let (model, targets) = routes.get_key_value(fallback.as_str())?;
-        Some(Fallback { model: Arc::clone(model), target: targets.all().next()?.clone() })
+        Some(Fallback { model: Arc::clone(model), target: targets.first()?.clone() })
     };
     let with = |(name, targets): (&Arc<str>, &Targets)| {
         let mut targets = targets.clone();

@@ -33,6 +33,11 @@ impl Targets {
         None
     }
 
+    /// The first that gets any requests: what is a fallback is to be known beforehand.
+    pub(crate) fn first(&self) -> Option<&Target> {
+        self.targets.iter().find(|(weight, _)| *weight > 0).map(|(_, target)| target)
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = &Target> {
         self.targets.iter().map(|(_, target)| target)
     }
@@ -64,6 +69,11 @@ mod tests {
             (0..5000).filter_map(|_| Some(targets.pick()?.upstream.as_ref().to_owned())).collect();
         assert!((400..600).contains(&picked("new", &all)), "{}", picked("new", &all));
         assert_eq!((all.len(), picked("none", &all)), (5000, 0));
+        let mut canary = Targets::default();
+        [("none", 0), ("new", 1)]
+            .into_iter()
+            .for_each(|(name, weight)| canary.add(weight, Target::upstream(name)));
+        assert_eq!(canary.first().map(|target| &*target.upstream), Some("new"));
     }
 
     #[test]

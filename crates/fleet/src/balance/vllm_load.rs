@@ -17,6 +17,8 @@ impl Balance for VllmLoad {
 
 /// How much a request that waits there counts for, beside one that runs: its turn comes only after others have ended.
 const WAITING: f32 = 3.0;
+/// How much longer it takes beside one that runs, as a part of the time that it takes alone.
+const RUNNING: f32 = 0.15;
 /// The KV cache of a server that is fuller than this will not take many more without throwing others out.
 const NEARLY_FULL: f32 = 0.9;
 
@@ -38,7 +40,9 @@ fn cost(member: &Member, usual: Option<f32>, bytes: u32, now: Moment) -> f32 {
         Some(pace) => {
             // What others wait for there is taken to be like this.
             let others = (waiting - server.pace.pending() / bytes).max(0.0) * bytes;
-            pace * (server.pace.pending() + others + bytes) / weight * crowded
+            // Those that run take their share of every step.
+            let running = 1.0 + member.load(now) * RUNNING;
+            pace * (server.pace.pending() + others + bytes) / weight * running * crowded
         }
         None => (member.load(now) + waiting * (WAITING - 1.0) / weight) * crowded,
     }
