@@ -104,8 +104,14 @@ async fn look_on(upstream: Weak<Upstream>, endpoint: Arc<Endpoint>) {
             false if health.is_down() => DOWN.min(usual),
             false => DOUBT.min(usual),
         };
-        // A suspicion is no reason to ask one again that was asked just now.
-        if timeout(pause, endpoint.suspicion.notified()).await.is_ok() && !is_well {
+        if is_well {
+            // What it serves says as much as a look, and costs nothing, for as long as nobody complains.
+            while timeout(pause, endpoint.suspicion.notified()).await.is_err()
+                && health.has_served()
+                && upstream.strong_count() > 0
+            {}
+        } else if timeout(pause, endpoint.suspicion.notified()).await.is_ok() {
+            // A suspicion is no reason to ask one again that was asked just now.
             sleep(DOUBT.min(usual)).await;
         }
     }

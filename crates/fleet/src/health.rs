@@ -78,6 +78,8 @@ pub struct Health {
     full: AtomicU64,
     /// Since when it is coming back; 0 once it is.
     returning: AtomicU64,
+    /// It has served a request since somebody asked.
+    served: AtomicBool,
     looks: AtomicU32,
     down: AtomicBool,
     asleep: AtomicBool,
@@ -97,6 +99,15 @@ impl Health {
         if self.failures.load(Relaxed) != 0 {
             self.failures.store(0, Relaxed);
         }
+        // Written seldom: threads that read it only share its cache line.
+        if !self.served.load(Relaxed) {
+            self.served.store(true, Relaxed);
+        }
+    }
+
+    /// Whether it has served a request since this was asked last. One that does need not be looked at.
+    pub fn has_served(&self) -> bool {
+        self.served.swap(false, Relaxed)
     }
 
     /// A request failed there. It is not ejected if it `is_needed`: if too few others could be asked in its place.

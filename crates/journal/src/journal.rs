@@ -186,6 +186,11 @@ impl Journal {
         self.reach.fetch_max(number + 1, Ordering::Release);
     }
 
+    /// The most records that there is room for, if none is large.
+    pub(crate) fn most(&self) -> u64 {
+        self.quota as u64 * crate::layout::CELLS as u64
+    }
+
     /// Bytes on the disk, and the most there may be.
     pub(crate) fn size(&self) -> (u64, u64) {
         (self.each_region().count() as u64 * REGION as u64, self.quota as u64 * REGION as u64)

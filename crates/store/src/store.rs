@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use vllm_gateway_record::{Record, Records};
 
 use crate::{
-    App, AppChange, AppQuery, Appended, ChangeMark, Changes, LogQuery, Page, StoreError, StoredApp,
+    App, AppChange, AppQuery, Appended, ChangeMark, Changes, LogQuery, Pace, Page, StoreError, StoredApp,
     UsageQuery, UsageRow,
 };
 
@@ -93,12 +93,13 @@ pub trait LogStore: Send + Sync {
     /// Stores records, idempotent by their id: one that is there already counts as stored.
     ///
     /// A record that cannot be stored is reported in [`Appended::rejected`] and does not stop the others. On
-    /// an error any part of the records may have been stored: append all of them again.
-    async fn append_records(&self, records: &Records) -> Result<Appended, StoreError>;
+    /// an error any part of the records may have been stored: append all of them again. `pace` says whether what it
+    /// takes of this machine's processors gives way to other work.
+    async fn append_records(&self, records: &Records, pace: Pace) -> Result<Appended, StoreError>;
 
     /// The same of records that are each for itself in memory.
     async fn append(&self, records: &[Record]) -> Result<Appended, StoreError> {
-        self.append_records(&records.into()).await
+        self.append_records(&records.into(), Pace::STEADY).await
     }
 
     /// A page of records, newest first. Pages count from 1; `page_size` is 1 to

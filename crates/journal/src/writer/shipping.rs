@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use vllm_gateway_record::{Gathered, Records};
-use vllm_gateway_store::{Appended, LogStore};
+use vllm_gateway_store::{Appended, Courtesy, LogStore, Pace};
 
 use super::counts::Counts;
 use super::files::{self, Files};
@@ -23,6 +23,15 @@ use crate::place::Place;
 const MOST: usize = 1_000;
 /// How long a batch waits for others to come with it.
 const GATHER: Duration = Duration::from_millis(200);
+/// One record in so many that the journal has room for: while fewer wait, storing them gives way to other work.
+const MANY: u64 = 8;
+/// How long it works before it gives way: on a machine with nothing to spare, a request is held up for so long.
+const GO: Duration = Duration::from_micros(50);
+/// What schedulers give everybody in one go, about.
+const LONGEST_GO: Duration = Duration::from_millis(4);
+/// So long it may lag behind. For each second beyond, it works twice as long before it gives way: a record can be found
+/// within ten seconds.
+const LAG: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A store that hangs without keeping its own deadlines. Appending again is harmless.
@@ -77,8 +86,10 @@ pub(super) struct Shipper {
     hands: VecDeque<Batch>,
     attempts: Attempts,
     away: bool,
-    /// There were enough records in the journal for a batch when it was looked at last.
-    full: bool,
+    /// Since when there have been enough records in the journal for a batch, whenever it was looked at.
+    behind_since: Option<Instant>,
+    /// Somebody waits until everything is stored.
+    flushing: bool,
 }
 
 /// Failed attempts at the first batch.
@@ -98,7 +109,18 @@ impl Shipper {
         bell: Arc<Bell>,
     ) -> Self {
         let (hands, attempts) = Default::default();
-        Self { store, journal, counts, files, bell, hands, attempts, away: false, full: false }
+        Self {
+            store,
+            journal,
+            counts,
+            files,
+            bell,
+            hands,
+            attempts,
+            away: false,
+            behind_since: None,
+            flushing: false,
+        }
     }
 
     /// Ships until the writer is gone.
@@ -118,7 +140,7 @@ impl Shipper {
     }
 
     async fn work(&mut self) {
-        let few = !self.hands.is_empty() && !self.full;
+        let few = !self.hands.is_empty() && self.behind_since.is_none();
         self.ship_hands().await;
         if few {
             // So many at once cost the store much less than each for itself: those that come now wait for one another.
@@ -133,10 +155,24 @@ impl Shipper {
                 sleep(GATHER).await;
             }
         }
-        self.full = found >= MOST;
+        self.behind_since = (found >= MOST).then(|| self.behind_since.unwrap_or_else(Instant::now));
+    }
+
+    fn pace(&self) -> Pace {
+        let crowded = self.counts.read().pending > self.journal.most() / MANY;
+        if self.flushing || crowded {
+            return Pace::STEADY;
+        }
+        pace_after(self.behind_since.map_or(Duration::ZERO, |since| since.elapsed()))
     }
 
     async fn flush(&mut self, deadline: Instant) {
+        self.flushing = true;
+        self.flush_until(deadline).await;
+        self.flushing = false;
+    }
+
+    async fn flush_until(&mut self, deadline: Instant) {
         loop {
             self.take_up();
             if self.hands.is_empty() {
@@ -154,15 +190,19 @@ impl Shipper {
     fn take_up(&mut self) -> usize {
         let (mut places, mut records) = (Vec::new(), Gathered::default());
         let (mut aside, mut lines) = (Vec::new(), Vec::new());
-        let count = self.journal.take_out(MOST, |place, found| match found {
-            Ok(record) => {
-                places.push(place);
-                records.push(record);
-            }
-            Err(damaged) => {
-                tracing::error!(reason = damaged.reason, "a record in the journal is damaged");
-                aside.push(place);
-                lines.push(files::damaged(&damaged));
+        let mut courtesy = Courtesy::new(self.pace());
+        let count = self.journal.take_out(MOST, |place, found| {
+            courtesy.give_way();
+            match found {
+                Ok(record) => {
+                    places.push(place);
+                    records.push(record);
+                }
+                Err(damaged) => {
+                    tracing::error!(reason = damaged.reason, "a record in the journal is damaged");
+                    aside.push(place);
+                    lines.push(files::damaged(&damaged));
+                }
             }
         });
         self.keep_aside(&aside, &lines);
@@ -175,7 +215,8 @@ impl Shipper {
     /// Ships until nothing is in hand.
     async fn ship_hands(&mut self) {
         while let Some(batch) = self.hands.front() {
-            let appending = AssertUnwindSafe(self.store.append_records(&batch.records)).catch_unwind();
+            let appending =
+                AssertUnwindSafe(self.store.append_records(&batch.records, self.pace())).catch_unwind();
             let answer = timeout(APPEND_DEADLINE, appending).await;
             let failure = match answer {
                 Ok(Ok(Ok(appended))) => {
@@ -203,7 +244,9 @@ impl Shipper {
             appended.rejected.into_iter().map(|one| (one.index, one.reason)).collect();
         let (mut places, mut lines) = (Vec::new(), Vec::new());
         let mut stored = 0;
+        let mut courtesy = Courtesy::new(self.pace());
         for (at, place) in batch.places.iter().enumerate() {
+            courtesy.give_way();
             if let Some((reason, record)) =
                 reasons.get(&at).and_then(|reason| Some((reason, batch.records.get(at)?)))
             {
@@ -272,9 +315,29 @@ impl Shipper {
     }
 }
 
+/// How storing gives way once it has not caught up for so long. Answers come first; the longer it lags, the less it gives
+/// way, so that on a machine with nothing to spare it gets what it needs and no more.
+fn pace_after(behind: Duration) -> Pace {
+    let doublings = u32::try_from(behind.saturating_sub(LAG).as_secs()).unwrap_or(u32::MAX);
+    GO.checked_mul(1 << doublings.min(16)).filter(|go| *go <= LONGEST_GO).map_or(Pace::STEADY, Pace::by)
+}
+
 /// Why a batch was not stored.
 struct Failure {
     /// The same batch may be taken later.
     away: bool,
     text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longer_storing_lags_behind_the_less_it_gives_way() {
+        let paces = [0, 3, 4, 5, 9, 10, 3600].map(|secs| pace_after(Duration::from_secs(secs)));
+        let micros = |micros| Pace::by(Duration::from_micros(micros));
+        let steady = Pace::STEADY;
+        assert_eq!(paces, [micros(50), micros(50), micros(100), micros(200), micros(3200), steady, steady]);
+    }
 }

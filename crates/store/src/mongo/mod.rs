@@ -64,8 +64,8 @@ use vllm_gateway_record::{Record, Records};
 
 use self::connection::Connection;
 use crate::{
-    App, AppChange, AppQuery, AppStore, Appended, ChangeMark, Changes, LogQuery, LogStore, Page, Store,
-    StoreError, StoreKind, StoredApp, UsageQuery, UsageRow, check, cursor,
+    App, AppChange, AppQuery, AppStore, Appended, ChangeMark, Changes, Courtesy, LogQuery, LogStore, Pace,
+    Page, Store, StoreError, StoreKind, StoredApp, UsageQuery, UsageRow, check, cursor,
 };
 
 /// The pauses between attempts to make the indexes.
@@ -211,8 +211,13 @@ impl AppStore for MongoStore {
 
 #[async_trait]
 impl LogStore for MongoStore {
-    async fn append_records(&self, records: &Records) -> Result<Appended, StoreError> {
-        let records: Vec<Record> = records.iter().map(|record| Record::from(&record)).collect();
+    async fn append_records(&self, records: &Records, pace: Pace) -> Result<Appended, StoreError> {
+        let mut courtesy = Courtesy::new(pace);
+        let owned = |record: Record<&str>| {
+            courtesy.give_way();
+            Record::from(&record)
+        };
+        let records: Vec<Record> = records.iter().map(owned).collect();
         log::append(&self.inner.connection, &records).await
     }
 

@@ -12,7 +12,7 @@ use vllm_gateway_record::{Record, Records};
 
 use super::{SqliteStore, open_sqlite};
 use crate::{
-    App, AppChange, AppQuery, AppStore, Appended, ChangeMark, Changes, LogQuery, LogStore, Page, Store,
+    App, AppChange, AppQuery, AppStore, Appended, ChangeMark, Changes, LogQuery, LogStore, Pace, Page, Store,
     StoreError, StoreKind, StoredApp, UsageQuery, UsageRow,
 };
 
@@ -125,8 +125,8 @@ impl AppStore for LaterSqlite {
 
 #[async_trait]
 impl LogStore for LaterSqlite {
-    async fn append_records(&self, records: &Records) -> Result<Appended, StoreError> {
-        self.store()?.append_records(records).await
+    async fn append_records(&self, records: &Records, pace: Pace) -> Result<Appended, StoreError> {
+        self.store()?.append_records(records, pace).await
     }
 
     async fn page(

@@ -10,7 +10,7 @@ use super::tally::Tally;
 use super::{failed, slots, usage, write_transaction};
 use crate::cursor::{self, Place};
 use crate::times::micros;
-use crate::{Appended, LogQuery, Page, Rejected, StoreError, check};
+use crate::{Appended, Courtesy, LogQuery, Pace, Page, Rejected, StoreError, check};
 
 /// How many records one transaction inserts: enough to share the cost of a commit, few enough to hold nobody
 /// up. What the journal ships at once fits into one.
@@ -22,13 +22,16 @@ pub(super) fn append(
     connection: &mut Connection,
     records: &Records,
     start: usize,
+    pace: Pace,
 ) -> Result<Appended, StoreError> {
     let transaction = write_transaction(connection)?;
     let mut appended = Appended::default();
     let mut tally = Tally::default();
+    let mut courtesy = Courtesy::new(pace);
     {
         let mut inserter = Inserter::new(&transaction)?;
         for (index, record) in (start..).zip(records.iter()) {
+            courtesy.give_way();
             if let Err(reason) = check::record(&record) {
                 appended.rejected.push(Rejected { index, reason });
                 continue;

@@ -44,7 +44,7 @@ pub use self::later::open_sqlite_later;
 pub use self::lock::{SqliteLock, lock_sqlite};
 use self::worker::Workers;
 use crate::{
-    App, AppChange, AppQuery, AppStore, Appended, ChangeMark, Changes, LogQuery, LogStore, Page, Store,
+    App, AppChange, AppQuery, AppStore, Appended, ChangeMark, Changes, LogQuery, LogStore, Pace, Page, Store,
     StoreError, StoreKind, StoredApp, UsageQuery, UsageRow, check, cursor,
 };
 
@@ -133,11 +133,12 @@ impl AppStore for SqliteStore {
 
 #[async_trait]
 impl LogStore for SqliteStore {
-    async fn append_records(&self, records: &Records) -> Result<Appended, StoreError> {
+    async fn append_records(&self, records: &Records, pace: Pace) -> Result<Appended, StoreError> {
         let mut all = Appended::default();
         for start in (0..records.len()).step_by(log::BATCH) {
             let batch = records.part(start..start + log::BATCH);
-            let part = self.writer.write(move |connection| log::append(connection, &batch, start)).await?;
+            let part =
+                self.writer.write(move |connection| log::append(connection, &batch, start, pace)).await?;
             all.stored += part.stored;
             all.rejected.extend(part.rejected);
         }

@@ -1,0 +1,47 @@
+//! How much of the processor storing takes from those who answer clients.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long storing records goes on before it gives way to other work on the same processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pace(Option<Duration>);
+
+impl Pace {
+    /// It never gives way: it takes its fair share.
+    pub const STEADY: Self = Self(None);
+
+    /// It gives way as often as this. Where others leave nothing, little is stored: what waits must be watched.
+    #[must_use]
+    pub const fn by(go: Duration) -> Self {
+        Self(Some(go))
+    }
+}
+
+/// Gives way to others once in a while, in long work that nobody waits for.
+///
+/// A scheduler lets whoever has begun go on for milliseconds, and on a busy processor a request that is about to be
+/// answered would wait for that long, where it takes a few dozen microseconds itself.
+#[derive(Debug)]
+pub struct Courtesy {
+    /// How long it goes on, and since when it has; none where it never gives way.
+    goes: Option<(Duration, Instant)>,
+}
+
+impl Courtesy {
+    /// For work that begins now.
+    #[must_use]
+    pub fn new(pace: Pace) -> Self {
+        Self { goes: pace.0.map(|go| (go, Instant::now())) }
+    }
+
+    /// Lets others go first, if it has worked for long enough. To be called every few microseconds.
+    pub fn give_way(&mut self) {
+        if let Some((go, since)) = &mut self.goes
+            && since.elapsed() >= *go
+        {
+            thread::yield_now();
+            *since = Instant::now();
+        }
+    }
+}
