@@ -128,6 +128,11 @@ impl AnswerReader {
         matches!(&self.form, Form::Stream(reader, ..) if reader.saw_error())
     }
 
+    /// Whether vLLM ended it because it ends itself.
+    pub(crate) fn was_aborted(&self) -> bool {
+        matches!(&self.form, Form::Stream(reader, ..) if reader.was_aborted())
+    }
+
     /// What a stream that still runs has counted so far, if it says so; cheap enough for every chunk.
     pub(crate) fn running(&self) -> Option<Tokens> {
         let Form::Stream(reader, kind, _) = &self.form else { return None };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, header, request::Parts};
+use http::{HeaderValue, StatusCode, header, request::Parts};
 use http_body::Body as _;
 use vllm_gateway_wire::{
     multipart::FormReader,
@@ -20,6 +20,7 @@ use crate::{
     RequestBody, RequestId, ResponseFilter, Route, Target, Tokens, Wants,
     body::{self, Judge},
     events::EventReader,
+    response::error_event,
 };
 
 /// What an exchange begins with.
@@ -55,6 +56,8 @@ pub struct Exchange {
     wants: Wants,
     events: Option<Box<EventReader>>,
     end: Option<Outcome>,
+    /// The head of a stream has gone out before there was an answer.
+    early: bool,
 }
 
 enum Body {
@@ -99,6 +102,7 @@ impl Exchange {
             wants: Wants::Nothing,
             events: None,
             end: None,
+            early: false,
         }
     }
 
@@ -262,6 +266,18 @@ impl Exchange {
         true
     }
 
+    /// A stream begins with this comment, before an upstream has answered.
+    pub fn begin_early(&mut self, comment: &Bytes) {
+        self.early = true;
+        self.facts.response_bytes += comment.len() as u64;
+    }
+
+    /// Whether a stream has begun before an upstream has answered: then the client was sent 200, whatever comes.
+    #[must_use]
+    pub fn has_begun_early(&self) -> bool {
+        self.early
+    }
+
     /// The upstream's head arrived, that long after it was first asked.
     pub fn answered(&mut self, wait: Duration) {
         self.facts.upstream_wait = wait;
@@ -282,7 +298,7 @@ impl Exchange {
             self.events = Some(Box::default());
         }
         watchers.iter_mut().rev().for_each(|watcher| watcher.on_head(head, facts));
-        facts.status = Some(head.status);
+        facts.status = Some(if self.early { StatusCode::OK } else { head.status });
     }
 
     fn panicked(&mut self, hook: &str) -> Error {
@@ -361,7 +377,11 @@ impl Exchange {
     #[must_use]
     pub fn refuse(&mut self, error: &Error) -> Reply {
         self.facts.error_code = error.code().cloned();
-        self.reply(error.reply(self.route.api), error.ends_as())
+        let reply = match self.early {
+            true => Reply::events(error_event(error, self.route.api, self.route.answer)),
+            false => error.reply(self.route.api),
+        };
+        self.reply(reply, error.ends_as())
     }
 
     /// The same without showing the answer to the filters, one of which has just panicked.
@@ -370,6 +390,10 @@ impl Exchange {
         let mut reply = error.reply(self.route.api);
         self.close_behind(&mut reply.head);
         self.facts.refused(error);
+        if self.early {
+            reply = Reply::events(error_event(error, self.route.api, self.route.answer));
+            self.facts.status = Some(reply.head.status);
+        }
         self.facts.first_byte = None;
         self.facts.response_bytes = reply.body.len() as u64;
         self.end = Some(error.ends_as());

@@ -6,6 +6,7 @@
 //!
 //! The plugins that come with the gateway are written against this crate and nothing else.
 
+mod adapters;
 mod answer;
 mod apps;
 mod body;
@@ -31,6 +32,7 @@ mod target;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
+pub use adapters::{Adapters, NoAdapters};
 pub use answer::{AnswerReader, Choices, Fingerprint};
 pub use apps::{Apps, Consumer, Lookup, NoApps};
 pub use async_trait::async_trait;

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Apps, Fact, Filter, NoApps, NoRecords, RecordSink,
+    Adapters, Apps, Fact, Filter, NoAdapters, NoApps, NoRecords, RecordSink,
     decode::{self, Problem},
 };
 
@@ -45,13 +45,15 @@ pub struct Services {
     pub apps: Arc<dyn Apps>,
     /// Where records go.
     pub records: Arc<dyn RecordSink>,
+    /// What do servers serve beside the models of the file?
+    pub adapters: Arc<dyn Adapters>,
 }
 
 impl Services {
     /// Services that know nothing and keep nothing, for `check`.
     #[must_use]
     pub fn inert() -> Self {
-        Self { apps: Arc::new(NoApps), records: Arc::new(NoRecords) }
+        Self { apps: Arc::new(NoApps), records: Arc::new(NoRecords), adapters: Arc::new(NoAdapters) }
     }
 }
 
@@ -87,6 +89,12 @@ impl<'a> BuildCx<'a> {
     #[must_use]
     pub fn records(&self) -> Arc<dyn RecordSink> {
         Arc::clone(&self.services.records)
+    }
+
+    /// The LoRA adapters that servers tell of.
+    #[must_use]
+    pub fn adapters(&self) -> Arc<dyn Adapters> {
+        Arc::clone(&self.services.adapters)
     }
 
     /// The upstream of this name, or an error that names the nearest one.

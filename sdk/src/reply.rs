@@ -30,6 +30,14 @@ impl Reply {
         Self { head: Head { status, headers }, body: body.into() }
     }
 
+    /// Events of a stream that is whole with them.
+    #[must_use]
+    pub fn events(events: impl Into<Bytes>) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+        Self { head: Head { status: StatusCode::OK, headers }, body: events.into() }
+    }
+
     /// A plain text answer.
     #[must_use]
     pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {

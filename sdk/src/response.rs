@@ -92,6 +92,9 @@ impl Break {
 pub trait UpstreamBody: Body<Data = Bytes> + Unpin {
     /// Told once, if the upstream had its say: whether the answer came to a proper end. Not told if it is left midway.
     fn judged(&mut self, well: bool);
+
+    /// Told before, if the answer came to its end because the server is about to end, too.
+    fn aborted(&mut self) {}
 }
 
 /// Of a body that stands for no server nobody keeps the score.
@@ -248,6 +251,9 @@ where
 
     fn judge(&mut self, well: bool) {
         if let Some(upstream) = &mut self.upstream {
+            if self.reader.was_aborted() {
+                upstream.aborted();
+            }
             upstream.judged(well);
         }
     }
@@ -365,7 +371,7 @@ impl<B> Drop for ResponseBody<B> {
 }
 
 /// The event that tells the client of a break, in the shape of its API.
-fn error_event(error: &Error, api: Api, answer: Answer) -> String {
+pub(crate) fn error_event(error: &Error, api: Api, answer: Answer) -> String {
     match (api, answer) {
         (Api::Anthropic, _) => format!("event: error\ndata: {}\n\n", error.body(api)),
         (Api::OpenAi, Answer::Responses) => {

@@ -11,6 +11,8 @@ pub struct Target {
     pub model: Option<Arc<str>>,
     /// Where it goes if this upstream cannot take it, in this order.
     pub fallbacks: Option<Arc<[Fallback]>>,
+    /// The model is a LoRA adapter, which not every endpoint of the upstream may have.
+    pub is_adapter: bool,
 }
 
 /// What answers in the place of the model that was asked for.
@@ -26,7 +28,7 @@ impl Target {
     /// A target that leaves the model's name as the client wrote it.
     #[must_use]
     pub fn upstream(name: impl Into<Arc<str>>) -> Self {
-        Self { upstream: name.into(), model: None, fallbacks: None }
+        Self { upstream: name.into(), model: None, fallbacks: None, is_adapter: false }
     }
 }
 
@@ -37,4 +39,20 @@ pub struct ModelOffer {
     pub name: Arc<str>,
     /// Where it is served.
     pub target: Target,
+    /// Whether its LoRA adapters are routed, too, by the names that servers tell.
+    pub with_adapters: bool,
+}
+
+impl ModelOffer {
+    /// A model that is served there, without its adapters.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, target: Target) -> Self {
+        Self { name: name.into(), target, with_adapters: false }
+    }
+
+    /// The name that it has at its upstream.
+    #[must_use]
+    pub fn served_as(&self) -> &str {
+        self.target.model.as_deref().unwrap_or(&self.name)
+    }
 }

@@ -1,5 +1,6 @@
 //! The gateway put together: what is in force now, how it starts, changes and ends.
 
+mod adapters;
 mod certificates;
 mod current;
 mod drain;

@@ -18,7 +18,9 @@ use vllm_gateway_journal::{RecordWriter, WriterOptions};
 use vllm_gateway_sdk::{SecretRef, Services};
 use vllm_gateway_store::{SqliteLock, Store};
 
-use super::{Current, Drain, Gateway, Membership, Reloader, Runtime, keys, life::Parts, limits};
+use super::{
+    Current, Drain, Gateway, Membership, Reloader, Runtime, adapters::LiveAdapters, keys, life::Parts, limits,
+};
 use crate::server::{
     Bound, DataPlane, Destination, GatewayControl, Manner, Routed, bind, serve, serve_on_threads,
 };
@@ -49,7 +51,12 @@ impl Gateway {
         keys::recognise(&directory, &*store).await?;
         let writer =
             RecordWriter::start(Arc::clone(&store) as _, writer_options(&offline)).context("[journal]")?;
-        let services = Services { apps: Arc::clone(&directory) as _, records: Arc::clone(&writer) as _ };
+        let adapters = Arc::<LiveAdapters>::default();
+        let services = Services {
+            apps: Arc::clone(&directory) as _,
+            records: Arc::clone(&writer) as _,
+            adapters: Arc::clone(&adapters) as _,
+        };
         let (config, warnings) = load(path, &services)?;
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
@@ -59,6 +66,7 @@ impl Gateway {
             .map_err(|(upstream, error)| anyhow!("upstream `{upstream}`: {error}"))?;
         runtime.start(&services);
         let current = Arc::new(Current::new(runtime));
+        adapters.begin(&current);
         let reloader = Arc::new(Reloader::new(path.to_owned(), text, Arc::clone(&current), services.clone()));
         let membership = Arc::new(Membership::new(Arc::clone(&current), Arc::clone(&reloader)));
         let runtime = current.load();

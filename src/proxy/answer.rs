@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header::CONTENT_ENCODING};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
 use vllm_gateway_client::Response;
 use vllm_gateway_sdk::{Choices, Error};
 use vllm_gateway_wire::sse::Hide;
@@ -37,6 +40,11 @@ impl Taken {
         Self::of(status, headers, AnswerBody::Read(body), plan)
     }
 
+    /// Whether it is a stream of events that goes well so far.
+    pub(super) fn is_stream(&self) -> bool {
+        self.status == StatusCode::OK && self.headers.get(CONTENT_TYPE).is_some_and(is_event_stream)
+    }
+
     fn of(status: StatusCode, headers: HeaderMap, body: AnswerBody, plan: &Plan) -> Self {
         let Plan { hide, choices, gap, total, .. } = *plan;
         Self { status, headers, body, lease: None, hide, choices, gap, total }
@@ -53,4 +61,8 @@ pub(super) fn usable(response: &Response) -> Result<(), Error> {
         return Err(Error::upstream("the upstream compressed its answer, which it was not asked to"));
     }
     Ok(())
+}
+
+pub(super) fn is_event_stream(kind: &HeaderValue) -> bool {
+    kind.as_bytes().get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
 }

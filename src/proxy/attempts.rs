@@ -9,10 +9,11 @@ use vllm_gateway_sdk::{Error, Exchange, Fallback, Outcome, RequestBody};
 
 use super::{
     answer::{Taken, usable},
+    early::Teller,
     headers::{self, RESPONSE},
     plan::Plan,
     refusal,
-    wait::{crowded, in_line, until},
+    wait::{Patience, crowded, in_line, until},
 };
 use crate::{
     descriptors,
@@ -66,6 +67,7 @@ pub(super) async fn take(
     first: &Arc<Upstream>,
     runtime: &Runtime,
     body: &RequestBody,
+    teller: Option<&Teller>,
 ) -> Result<Taken, Error> {
     ex.before_upstream()?;
     let fallbacks = ex.facts().target().and_then(|target| target.fallbacks.clone());
@@ -76,10 +78,11 @@ pub(super) async fn take(
     };
     let rest: Vec<_> = fallbacks.iter().flat_map(|all| all.iter()).filter(may_use).collect();
     // Who has somewhere else to go does not stand in a line.
-    let mut failure = match at_upstream(ex, runtime, first, body, rest.is_empty()).await {
-        Ok(taken) => return Ok(taken),
-        Err(failure) => failure,
-    };
+    let mut failure =
+        match at_upstream(ex, runtime, first, body, rest.is_empty().then_some(Wait(teller))).await {
+            Ok(taken) => return Ok(taken),
+            Err(failure) => failure,
+        };
     for (at, fallback) in rest.iter().enumerate() {
         if !failure.elsewhere {
             break;
@@ -89,16 +92,23 @@ pub(super) async fn take(
             continue;
         }
         metrics().fell_back(&first.name);
-        failure = match at_upstream(ex, runtime, &upstream, body, at + 1 == rest.len()).await {
-            Ok(taken) => return Ok(taken),
-            Err(failure) => failure,
-        };
+        failure =
+            match at_upstream(ex, runtime, &upstream, body, (at + 1 == rest.len()).then_some(Wait(teller)))
+                .await
+            {
+                Ok(taken) => return Ok(taken),
+                Err(failure) => failure,
+            };
     }
     match failure.told {
         Told::Ours(error) => Err(error),
         Told::Theirs(taken) => Ok(*taken),
     }
 }
+
+/// That a request may wait in the line, and whoever tells its client so.
+#[derive(Clone, Copy)]
+struct Wait<'t>(Option<&'t Teller>);
 
 /// What came of an attempt.
 enum Attempt {
@@ -114,15 +124,16 @@ async fn at_upstream(
     runtime: &Runtime,
     upstream: &Arc<Upstream>,
     body: &RequestBody,
-    may_wait: bool,
+    wait: Option<Wait<'_>>,
 ) -> Result<Taken, Failure> {
     let plan = Plan::new(ex, body, upstream)?;
     let begun = Instant::now();
     let total = begun + upstream.total_timeout;
     let key = upstream.key(ex, body);
-    let mut tried = Tried::default();
+    let mut tried = unfit(ex, upstream);
     // Of all that it waits, however often.
-    let patience = may_wait.then(|| total.min(begun + upstream.queue.timeout.get()));
+    let patience =
+        wait.map(|Wait(teller)| Patience { until: total.min(begun + upstream.queue.timeout.get()), teller });
     // Another one may take its place while this request waits.
     let mut upstream = Arc::clone(upstream);
     // What the client is told if nobody is left, and the leave under which it is tried again.
@@ -181,6 +192,14 @@ enum Slot {
     Busy,
 }
 
+/// The endpoints that cannot serve it, as far as it is known: those without its LoRA adapter.
+pub(super) fn unfit(ex: &Exchange, upstream: &Upstream) -> Tried {
+    match (ex.facts().target(), ex.facts().model()) {
+        (Some(target), Some(model)) if target.is_adapter => upstream.without(model),
+        _ => Tried::default(),
+    }
+}
+
 /// A slot at an endpoint; where all are busy, others wait already, or it must, by way of the line: until `patience` ends, if
 /// it has any.
 async fn slot(
@@ -189,20 +208,22 @@ async fn slot(
     upstream: &Arc<Upstream>,
     key: &Key,
     tried: &mut Tried,
-    patience: Option<Instant>,
+    patience: Option<Patience<'_>>,
     must_wait: bool,
 ) -> Result<Slot, Failure> {
     if upstream.line.is_empty() && !must_wait {
         match upstream.slot(key, tried) {
             Ok(lease) => return Ok(Slot::Taken(lease)),
             Err(NoSlot::Full) => {}
+            // Also for one that does not wait itself: the next will find it awake.
+            Err(NoSlot::Asleep) => upstream.wake(tried),
             Err(NoSlot::Nobody) => return Ok(Slot::Nobody),
             Err(NoSlot::NoDescriptor) => return Err(Failure::no_descriptor()),
         }
     }
     let Some(patience) = patience else { return Ok(Slot::Busy) };
     // By the time that it is called, those that failed may be well again.
-    *tried = Tried::default();
+    *tried = unfit(ex, upstream);
     let lease = in_line(ex, runtime, upstream, key, patience).await?;
     Ok(lease.map_or(Slot::Nobody, Slot::Taken))
 }

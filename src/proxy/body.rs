@@ -85,4 +85,8 @@ impl UpstreamBody for Leased {
             upstream.not_reached(endpoint);
         }
     }
+
+    fn aborted(&mut self) {
+        self.lease.iter().for_each(|lease| lease.endpoint().is_ending());
+    }
 }

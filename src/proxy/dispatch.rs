@@ -12,7 +12,12 @@ use http::{
 use vllm_gateway_sdk::{AnswerReader, Deadlines, Error, Exchange, Head, Reply, RequestBody, ResponseBody};
 use vllm_gateway_wire::sse::Hide;
 
-use super::{answer::Taken, attempts, body::Leased};
+use super::{
+    answer::{Taken, is_event_stream},
+    attempts,
+    body::Leased,
+    early::{self, EarlyBody, Teller},
+};
 use crate::{gateway::Runtime, upstream::Upstream};
 
 /// An answer on its way to the client.
@@ -21,23 +26,44 @@ pub(crate) enum Answered {
     Reply(Reply),
     /// The upstream's.
     Response(Head, Box<ResponseBody<Leased>>),
+    /// The beginning of a stream that waits.
+    Early(Head, Box<EarlyBody>),
 }
 
 /// Sends the request of this exchange to this upstream, which its target names; `runtime` has those of its fallbacks.
 /// `heartbeat` is the silence after which a stream carries a comment.
 pub(crate) async fn dispatch(
+    ex: Box<Exchange>,
+    upstream: &Arc<Upstream>,
+    runtime: &Arc<Runtime>,
+    heartbeat: Option<Duration>,
+) -> Answered {
+    match upstream.queue.tell_place {
+        Some(every) if ex.facts().stream() => {
+            early::begin(ex, upstream, runtime, heartbeat, every.get()).await
+        }
+        _ => at_once(ex, upstream, runtime, heartbeat, None).await,
+    }
+}
+
+/// The same, to the answer. `teller` tells the client its place, if it has to wait.
+pub(super) async fn at_once(
     mut ex: Box<Exchange>,
     upstream: &Arc<Upstream>,
     runtime: &Runtime,
     heartbeat: Option<Duration>,
+    teller: Option<&Teller>,
 ) -> Answered {
     let started = Instant::now();
     let taken = match body_of(&mut ex).await {
-        Ok(body) => attempts::take(&mut ex, upstream, runtime, &body).await,
+        Ok(body) => attempts::take(&mut ex, upstream, runtime, &body, teller).await,
         Err(error) => Err(error),
     };
     ex.answered(started.elapsed());
     match taken {
+        Ok(taken) if ex.has_begun_early() && !taken.is_stream() => {
+            Answered::Reply(early::in_stream(&mut ex, taken).await)
+        }
         Ok(taken) => respond(ex, taken, started, heartbeat),
         Err(error) => Answered::Reply(ex.refuse(&error)),
     }
@@ -84,8 +110,4 @@ fn respond(mut ex: Box<Exchange>, taken: Taken, started: Instant, heartbeat: Opt
         deadlines,
     );
     Answered::Response(head, Box::new(body))
-}
-
-fn is_event_stream(kind: &HeaderValue) -> bool {
-    kind.as_bytes().get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
 }

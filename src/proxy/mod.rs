@@ -4,6 +4,7 @@ mod answer;
 mod attempts;
 mod body;
 mod dispatch;
+mod early;
 mod headers;
 mod plan;
 mod refusal;
@@ -11,3 +12,4 @@ mod wait;
 
 pub(crate) use body::Leased;
 pub(crate) use dispatch::{Answered, dispatch};
+pub(crate) use early::EarlyBody;

@@ -6,10 +6,13 @@ use std::{
     time::Instant,
 };
 
-use vllm_gateway_fleet::{Key, Tried, Turn};
+use vllm_gateway_fleet::{Key, Turn};
 use vllm_gateway_sdk::{Error, Exchange, Outcome};
 
-use super::attempts::Failure;
+use super::{
+    attempts::{Failure, unfit},
+    early::Teller,
+};
 use crate::{
     gateway::Runtime,
     telemetry::metrics::metrics,
@@ -38,13 +41,20 @@ pub(super) async fn until<F: Future>(
     }
 }
 
+/// How long a request waits in the line, and who tells its client so.
+#[derive(Clone, Copy)]
+pub(super) struct Patience<'t> {
+    pub(super) until: Instant,
+    pub(super) teller: Option<&'t Teller>,
+}
+
 /// Waits in the line for a slot; none if nobody is left who could be asked. Whoever leaves meanwhile gives up its place.
 pub(super) async fn in_line(
     ex: &mut Exchange,
     runtime: &Runtime,
     upstream: &Arc<Upstream>,
     key: &Key,
-    deadline: Instant,
+    patience: Patience<'_>,
 ) -> Result<Option<Lease>, Failure> {
     let app = ex.facts().consumer().map(Arc::clone);
     let priority = app.as_ref().map_or(0, |app| upstream.priority(app));
@@ -54,12 +64,20 @@ pub(super) async fn in_line(
     };
     // What has become free since it was seen to be full, nobody was told.
     upstream.call_if_there_is_room();
+    let Patience { until: deadline, teller } = patience;
+    let mut told = Instant::now();
     loop {
-        match until(deadline, ex, pin!(place.turn())).await? {
+        let due = teller.map_or(deadline, |teller| deadline.min(told + teller.every));
+        match until(due, ex, pin!(place.turn())).await? {
             Some(Turn::Called) => {}
             Some(Turn::PushedOut) => {
                 metrics().turned_away(&upstream.name, "pushed_out");
                 return Err(crowded());
+            }
+            None if due < deadline => {
+                teller.iter().for_each(|teller| teller.tell(ex, place.ahead()));
+                told = due;
+                continue;
             }
             None => {
                 metrics().turned_away(&upstream.name, "timeout");
@@ -68,13 +86,18 @@ pub(super) async fn in_line(
         }
         // As it stands now: endpoints may have come and gone meanwhile.
         let upstream = runtime.upstream(&upstream.name).unwrap_or_else(|| Arc::clone(upstream));
-        match upstream.slot(key, &Tried::default()) {
+        let unfit = unfit(ex, &upstream);
+        match upstream.slot(key, &unfit) {
             Ok(lease) => {
                 place.go();
                 upstream.call_if_there_is_room();
                 return Ok(Some(lease));
             }
             Err(NoSlot::Full) => place.back_to_the_front(),
+            Err(NoSlot::Asleep) => {
+                upstream.wake(&unfit);
+                place.back_to_the_front();
+            }
             Err(NoSlot::Nobody) => return Ok(None),
             Err(NoSlot::NoDescriptor) => return Err(Failure::no_descriptor()),
         }

@@ -66,6 +66,7 @@ impl DataPlane {
                     (head, Sent::Whole(body))
                 }
                 Answered::Response(head, body) => (head, Sent::Upstream(body)),
+                Answered::Early(head, body) => (head, Sent::Early(body)),
             };
         if let Ok(id) = id_header {
             head.headers.insert("x-request-id", id);

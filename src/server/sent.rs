@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use salvo::http::ResBody;
 use vllm_gateway_sdk::ResponseBody;
 
-use crate::proxy::Leased;
+use crate::proxy::{EarlyBody, Leased};
 
 /// What a client is sent behind the head.
 pub(crate) enum Sent {
@@ -19,6 +19,8 @@ pub(crate) enum Sent {
     Whole(Bytes),
     /// The answer of an upstream, while it comes.
     Upstream(Box<ResponseBody<Leased>>),
+    /// A stream that began while its request still waits.
+    Early(Box<EarlyBody>),
     /// What came through salvo's router.
     Routed(ResBody),
 }
@@ -28,6 +30,7 @@ impl From<Sent> for ResBody {
         match sent {
             Sent::Whole(bytes) => Self::Once(bytes),
             Sent::Upstream(body) => Self::stream(*body),
+            Sent::Early(body) => Self::stream(*body),
             Sent::Routed(body) => body,
         }
     }
@@ -47,6 +50,9 @@ impl Body for Sent {
             Self::Upstream(body) => Pin::new(&mut **body)
                 .poll_next(cx)
                 .map(|next| next.map(|chunk| chunk.map(Frame::data).map_err(Into::into))),
+            Self::Early(body) => Pin::new(&mut **body)
+                .poll_next(cx)
+                .map(|next| next.map(|chunk| chunk.map(Frame::data).map_err(Into::into))),
             Self::Routed(body) => {
                 Pin::new(body).poll_frame(cx).map(|next| next.map(|frame| frame.map_err(Into::into)))
             }
@@ -56,7 +62,7 @@ impl Body for Sent {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Upstream(_) => false,
+            Self::Upstream(_) | Self::Early(_) => false,
             Self::Routed(body) => body.is_end_stream(),
         }
     }
@@ -65,7 +71,7 @@ impl Body for Sent {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             // Where it is known, the head says it.
-            Self::Upstream(_) => SizeHint::default(),
+            Self::Upstream(_) | Self::Early(_) => SizeHint::default(),
             Self::Routed(body) => Body::size_hint(body),
         }
     }

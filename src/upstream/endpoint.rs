@@ -1,6 +1,9 @@
 //! One vLLM server: its addresses, what runs on it, and what was learned of it.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use tokio::sync::Notify;
 use vllm_gateway_client::{BadUrl, Origin};
@@ -20,6 +23,8 @@ pub(crate) struct Endpoint {
     pub(crate) fingerprint: Arc<Fingerprint>,
     /// That it should be looked at now.
     pub(super) suspicion: Notify,
+    /// It has no sleep mode, it said. Forgotten when it comes back after it was down.
+    pub(super) never_sleeps: AtomicBool,
 }
 
 impl Endpoint {
@@ -35,6 +40,7 @@ impl Endpoint {
             server: Arc::new(Server::new(url)),
             fingerprint: Arc::default(),
             suspicion: Notify::new(),
+            never_sleeps: AtomicBool::new(false),
         })
     }
 }

@@ -15,6 +15,8 @@ use crate::descriptors::Descriptor;
 pub(crate) enum NoSlot {
     /// All that can be asked are busy.
     Full,
+    /// Those that could be asked sleep.
+    Asleep,
     /// There is nobody left to ask.
     Nobody,
     /// The process has no descriptor to spare for a connection.
@@ -55,6 +57,7 @@ impl Upstream {
             let at = match self.fleet.choose(key, tried, now) {
                 Choice::Server(at) => at,
                 Choice::Full => return Err(NoSlot::Full),
+                Choice::Asleep => return Err(NoSlot::Asleep),
                 Choice::Nobody => return Err(NoSlot::Nobody),
             };
             let Some(member) = self.fleet.members().get(at) else { return Err(NoSlot::Nobody) };
@@ -78,8 +81,10 @@ impl Upstream {
         }
         let may_run = self.max_concurrent.is_none_or(|most| self.running.requests.load(Relaxed) < most.get());
         let choice = self.fleet.choose(&Key::default(), &Tried::default(), Moment::now());
-        if may_run && matches!(choice, Choice::Server(_)) {
-            self.line.call_next();
+        match choice {
+            Choice::Server(_) if may_run => self.line.call_next(),
+            Choice::Asleep => self.wake(&Tried::default()),
+            Choice::Server(_) | Choice::Full | Choice::Nobody => {}
         }
     }
 

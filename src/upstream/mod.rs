@@ -6,6 +6,7 @@ mod endpoint;
 mod key;
 mod lease;
 mod roster;
+mod sleep;
 mod verdict;
 mod watch;
 
@@ -20,10 +21,12 @@ use std::{
 use http::HeaderValue;
 use tokio::task::AbortHandle;
 use vllm_gateway_client::Connector;
-use vllm_gateway_config::{Balance, HealthOptions, QueueOptions, RetryOn, SessionBy, UpstreamOptions};
-use vllm_gateway_fleet::{Fleet, Line, Member, Policy, PrefixTable, Tolerance};
+use vllm_gateway_config::{
+    Balance, HealthOptions, QueueOptions, RetryOn, SessionBy, UpstreamOptions, WhenAsleep,
+};
+use vllm_gateway_fleet::{Fleet, Line, Member, Policy, PrefixTable, Sleepers, Tolerance};
 
-pub(crate) use catalogue::Catalogue;
+pub(crate) use catalogue::{Catalogue, Entry};
 pub(crate) use client::{ClientError, needs_tls};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use lease::{Lease, NoSlot};
@@ -50,6 +53,8 @@ pub(crate) struct Upstream {
     pub(crate) line: Arc<Line>,
     pub(crate) queue: QueueOptions,
     health: HealthOptions,
+    when_asleep: WhenAsleep,
+    sleepers: Arc<sleep::Needed>,
     /// The tasks that look at its endpoints.
     watchers: Mutex<Vec<AbortHandle>>,
     pub(crate) retry_on: Vec<RetryOn>,
@@ -169,6 +174,8 @@ impl Upstream {
             watchers: Mutex::default(),
             queue: options.queue.clone(),
             health: options.health.clone(),
+            when_asleep: options.when_asleep,
+            sleepers: Arc::default(),
             retry_on: options.retry_on.clone(),
             retry_budget: options.retry_budget,
             connector,
@@ -220,5 +227,10 @@ fn tolerance(options: &UpstreamOptions) -> Tolerance {
         most: ejection.max.get(),
         return_over: ejection.return_over.get(),
         looks: options.health.failures,
+        sleepers: match options.when_asleep {
+            WhenAsleep::Ignore => Sleepers::Ignored,
+            WhenAsleep::Avoid => Sleepers::Avoided,
+            WhenAsleep::Wake => Sleepers::Woken,
+        },
     }
 }

@@ -2,15 +2,16 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, PoisonError, Weak},
+    sync::{Arc, PoisonError, Weak, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
+use http::Method;
 use tokio::time::{Instant, sleep, timeout};
-use vllm_gateway_config::HealthOptions;
+use vllm_gateway_config::{HealthOptions, WhenAsleep};
 use vllm_gateway_fleet::{Moment, Policy, Reported};
 
-use super::{Endpoint, Upstream};
+use super::{Endpoint, Upstream, sleep::wake_when_needed};
 
 /// How often an endpoint is looked at that is down.
 const DOWN: Duration = Duration::from_secs(1);
@@ -39,6 +40,9 @@ impl Upstream {
             }
         }
         start(Box::pin(keep_moving(Arc::downgrade(self))));
+        if self.when_asleep == WhenAsleep::Wake {
+            start(Box::pin(wake_when_needed(Arc::downgrade(self))));
+        }
     }
 
     /// Ends looking: another upstream is in its place, and looks at the endpoints that it has taken over. Requests that run
@@ -57,13 +61,21 @@ impl Upstream {
     async fn reported(&self, endpoint: &Endpoint) -> Option<Reported> {
         let answer = timeout(SCRAPE, async {
             let answer = self.get(endpoint, "/metrics").send().await.ok()?.error_for_status().ok()?;
-            bounded(answer).await
+            bounded(answer, PAGE).await
         });
         Reported::read(&answer.await.ok()??)
     }
 
-    fn get(&self, endpoint: &Endpoint, path: &str) -> reqwest::RequestBuilder {
-        let request = self.client.get(format!("{}{path}", endpoint.url.trim_end_matches('/')));
+    pub(super) fn get(&self, endpoint: &Endpoint, path: &str) -> reqwest::RequestBuilder {
+        self.ask(Method::GET, endpoint, path)
+    }
+
+    pub(super) fn post(&self, endpoint: &Endpoint, path: &str) -> reqwest::RequestBuilder {
+        self.ask(Method::POST, endpoint, path)
+    }
+
+    fn ask(&self, method: Method, endpoint: &Endpoint, path: &str) -> reqwest::RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", endpoint.url.trim_end_matches('/')));
         match &self.authorization {
             Some(authorization) => request.header(http::header::AUTHORIZATION, authorization),
             None => request,
@@ -72,11 +84,11 @@ impl Upstream {
 }
 
 /// The whole body, if it is not too long.
-async fn bounded(mut answer: reqwest::Response) -> Option<Vec<u8>> {
+pub(super) async fn bounded(mut answer: reqwest::Response, limit: usize) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.ok()? {
         body.extend_from_slice(&chunk);
-        if body.len() > PAGE {
+        if body.len() > limit {
             return None;
         }
     }
@@ -96,10 +108,13 @@ async fn look_on(upstream: Weak<Upstream>, endpoint: Arc<Endpoint>) {
         };
         if is_news {
             tell(&now, &endpoint, is_well);
+            endpoint.never_sleeps.store(false, Relaxed);
         }
+        let is_asleep = is_well && now.notices_sleep(&endpoint).await;
         let usual = now.health.interval.get().unwrap_or(DOWN);
         drop(now);
         let pause = match is_well {
+            true if is_asleep => DOWN.min(usual),
             true => usual,
             false if health.is_down() => DOWN.min(usual),
             false => DOUBT.min(usual),

@@ -90,3 +90,25 @@ async fn a_server_that_is_shutting_down_costs_no_request() {
     let sample = "vllm_gateway_retries_total{upstream=\"main\",reason=\"draining\"}";
     assert_eq!(yard.metric(sample).await.as_deref(), Some("1"), "after that it is left alone");
 }
+
+#[tokio::test]
+async fn a_server_that_aborts_its_streams_is_about_to_end_and_gets_no_more_for_the_moment() {
+    let yard = yard(2, "health = { interval = \"never\" }\nbalance = \"round-robin\"").await;
+    yard.vllms[0].set_asleep(true);
+    yard.vllms[1].set_asleep(true);
+    let both = async { tokio::join!(yard.chat(json!({"stream": true})), yard.chat(json!({"stream": true}))) };
+    let stopped = async {
+        assert!(yard.vllms[0].wait_for(Duration::from_secs(10), |vllm| vllm.active() == 1).await);
+        assert!(yard.vllms[1].wait_for(Duration::from_secs(10), |vllm| vllm.active() == 1).await);
+        yard.vllms[0].abort_all();
+        yard.vllms[1].set_asleep(false);
+    };
+    let ((one, other), ()) = tokio::join!(both, stopped);
+    let texts = [one.text().await.unwrap(), other.text().await.unwrap()];
+    let aborted = texts.iter().filter(|text| text.contains("\"finish_reason\":\"abort\"")).count();
+    assert_eq!(aborted, 1, "{texts:?}");
+    yard.are(&["full", "up"]).await;
+    let before = yard.shares();
+    yard.served(4).await;
+    assert_eq!(yard.shares(), [before[0], before[1] + 4]);
+}

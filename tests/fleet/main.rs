@@ -2,6 +2,8 @@
 //! is slow, busy, ending or gone.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod adapters;
+mod asleep;
 mod crowd;
 mod fallbacks;
 mod health;
@@ -11,6 +13,7 @@ mod policies;
 mod reload;
 mod retries;
 mod stale;
+mod told;
 mod yard;
 
 /// The stage of `tests/gateway`, of which not everything is used here.

@@ -30,7 +30,7 @@ pub use load::Loaded;
 pub use model::{
     AdminOptions, Balance, CorsOptions, DurationOrNever, EjectionOptions, EndpointOptions, EndpointsFile,
     HealthOptions, JournalOptions, MongodbOptions, PipelineOptions, QueueOptions, RetryOn, ServerOptions,
-    SessionBy, SqliteOptions, StoreOptions, TlsOptions, UpstreamOptions,
+    SessionBy, SqliteOptions, StoreOptions, TlsOptions, UpstreamOptions, WhenAsleep,
 };
 pub use patterns::Pattern;
 pub use picture::picture;

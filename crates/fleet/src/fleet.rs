@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Health, Key, Moment, Policy, Server, State, Tolerance, Tried,
+    Health, Key, Moment, Policy, Server, Sleepers, State, Tolerance, Tried,
     balance::{self, Balance},
     turns::Turns,
 };
@@ -60,6 +60,8 @@ pub enum Choice {
     Server(usize),
     /// Nowhere before a server has room again.
     Full,
+    /// Nowhere before one of those that sleep is woken.
+    Asleep,
     /// Nowhere: all were tried, or none may be asked.
     Nobody,
 }
@@ -98,10 +100,20 @@ impl Fleet {
         if untried().any(waits) {
             return Choice::Full;
         }
+        let is_asleep = |member: &Member| member.server.health.keeps_asleep(&self.tolerance);
+        if self.tolerance.sleepers == Sleepers::Woken
+            && untried().any(|member| self.state(member, now) == State::Asleep)
+        {
+            return Choice::Asleep;
+        }
         if let Some(chosen) = self.pick(&among(Whom::All), key) {
             return Choice::Server(chosen);
         }
-        if untried().any(|member| !member.drained) { Choice::Full } else { Choice::Nobody }
+        if untried().any(|member| !member.drained && !is_asleep(member)) {
+            Choice::Full
+        } else {
+            Choice::Nobody
+        }
     }
 
     fn pick(&self, among: &Among<'_>, key: &Key) -> Option<usize> {
@@ -150,7 +162,7 @@ enum Whom {
     Admitted,
     /// All that are well.
     Well,
-    /// Also those that failed.
+    /// Also those that failed. What one that sleeps is asked, it may never answer.
     All,
 }
 
@@ -188,7 +200,7 @@ impl<'a> Among<'a> {
                     let state = health.state(&self.fleet.tolerance, self.now);
                     matches!(state, State::Up | State::Returning)
                 }
-                Whom::All => true,
+                Whom::All => !health.keeps_asleep(&self.fleet.tolerance),
             };
         may.then_some(member)
     }

@@ -23,6 +23,19 @@ pub struct Tolerance {
     pub return_over: Duration,
     /// After so many looks in a row that found it unwell, it is down.
     pub looks: u32,
+    /// What is done about a server that sleeps.
+    pub sleepers: Sleepers,
+}
+
+/// What is done about a server that sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sleepers {
+    /// Nothing: it is asked.
+    Ignored,
+    /// It is not asked.
+    Avoided,
+    /// It is woken where no other can be asked.
+    Woken,
 }
 
 /// What a server is in.
@@ -160,9 +173,19 @@ impl Health {
         self.down.load(Relaxed)
     }
 
-    /// Says whether it sleeps.
-    pub fn set_asleep(&self, asleep: bool) {
-        self.asleep.store(asleep, Relaxed);
+    /// Tells whether it sleeps, and gives what it was before.
+    pub fn set_asleep(&self, asleep: bool) -> bool {
+        self.asleep.swap(asleep, Relaxed)
+    }
+
+    /// Whether it sleeps.
+    pub fn is_asleep(&self) -> bool {
+        self.asleep.load(Relaxed)
+    }
+
+    /// Whether it sleeps, where that is a reason not to ask it.
+    pub(crate) fn keeps_asleep(&self, tolerance: &Tolerance) -> bool {
+        tolerance.sleepers != Sleepers::Ignored && self.is_asleep()
     }
 
     /// What it is in.
@@ -171,7 +194,7 @@ impl Health {
             State::Down
         } else if self.is_ejected(now) {
             State::Ejected
-        } else if self.asleep.load(Relaxed) {
+        } else if self.keeps_asleep(tolerance) {
             State::Asleep
         } else if self.is_full(now) {
             State::Full
@@ -232,6 +255,7 @@ mod tests {
         most: Duration::from_secs(15),
         return_over: Duration::from_secs(10),
         looks: 2,
+        sleepers: Sleepers::Avoided,
     };
 
     fn fail(health: &Health, times: usize, now: Moment) -> Verdict {

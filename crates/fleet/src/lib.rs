@@ -20,7 +20,7 @@ mod turns;
 
 pub use balance::{Policy, PrefixTable};
 pub use fleet::{Choice, Fleet, Member};
-pub use health::{Health, State, Tolerance, Verdict};
+pub use health::{Health, Sleepers, State, Tolerance, Verdict};
 pub use key::{Key, PrefixHasher};
 pub use line::{Line, LineFull, Place, Turn};
 pub use moment::Moment;

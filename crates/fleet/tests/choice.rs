@@ -8,7 +8,7 @@ use std::{
 };
 
 use vllm_gateway_fleet::{
-    Choice, Fleet, Key, Member, Moment, Policy, PrefixHasher, PrefixTable, Server, Tolerance, Tried,
+    Choice, Fleet, Key, Member, Moment, Policy, PrefixHasher, PrefixTable, Server, Sleepers, Tolerance, Tried,
 };
 
 const TOLERANCE: Tolerance = Tolerance {
@@ -16,6 +16,7 @@ const TOLERANCE: Tolerance = Tolerance {
     base: Duration::from_secs(5),
     most: Duration::from_secs(300),
     return_over: Duration::from_secs(10),
+    sleepers: Sleepers::Avoided,
     looks: 2,
 };
 const CHOICES: u32 = 200_000;

@@ -1,4 +1,5 @@
-//! The requests that came, kept to be looked at. Whether it is well, anybody may ask at any time: that is not kept.
+//! The requests that came, kept to be looked at. Whether it is well, and awake, anybody may ask at any time: that is not
+//! kept.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -52,7 +53,7 @@ impl SeenRequests {
             return;
         }
         let seen = seen();
-        if seen.path == "/health" {
+        if matches!(seen.path.as_str(), "/health" | "/is_sleeping") {
             return;
         }
         let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,8 +6,8 @@ mod targets;
 use std::{collections::HashMap, sync::Arc};
 
 use vllm_gateway_sdk::{
-    BuildCx, BuildError, Error, Exchange, Fact, Fallback, Filter, Flow, ModelOffer, ModelPlace, Plugin,
-    Target, async_trait,
+    Adapters, BuildCx, BuildError, Error, Exchange, Fact, Fallback, Filter, Flow, ModelOffer, ModelPlace,
+    Plugin, Target, async_trait,
 };
 
 use options::Options;
@@ -17,6 +17,9 @@ struct ModelRoute {
     /// By the name that clients use, compared byte by byte.
     routes: HashMap<Arc<str>, Targets>,
     default: Option<Default>,
+    /// All models in the order of their names, as they are offered.
+    offers: Vec<ModelOffer>,
+    adapters: Option<Arc<dyn Adapters>>,
 }
 
 /// What serves requests that name no model.
@@ -44,7 +47,10 @@ impl Plugin for ModelRoute {
                 match cx.upstream(&share.upstream) {
                     Ok(upstream) => {
                         let model = share.model.as_deref().map(Arc::from);
-                        targets.add(share.weight, Target { upstream, model, fallbacks: None });
+                        targets.add(
+                            share.weight,
+                            Target { upstream, model, fallbacks: None, is_adapter: false },
+                        );
                     }
                     Err(error) => cx.fault(error.at(entry.way(name, &index.to_string(), "upstream"))),
                 }
@@ -58,7 +64,8 @@ impl Plugin for ModelRoute {
             targets.name(&model);
             Some(Default { model, targets })
         });
-        Ok(Self { routes, default })
+        let offers = offers(&routes, options.adapters);
+        Ok(Self { routes, default, offers, adapters: options.adapters.then(|| cx.adapters()) })
     }
 }
 
@@ -69,7 +76,14 @@ impl Filter for ModelRoute {
             return Ok(Flow::Continue);
         }
         let targets = match ex.model().await? {
-            Some(model) => self.routes.get(model).ok_or_else(Error::model_not_found)?,
+            Some(model) => match self.routes.get(model) {
+                Some(targets) => targets,
+                None => {
+                    let target = self.adapter(model).await.ok_or_else(Error::model_not_found)?;
+                    ex.route_to(target)?;
+                    return Ok(Flow::Continue);
+                }
+            },
             None => {
                 let default = self.default.as_ref().ok_or_else(no_model)?;
                 ex.set_model(&default.model);
@@ -82,16 +96,30 @@ impl Filter for ModelRoute {
     }
 
     fn models(&self) -> Vec<ModelOffer> {
-        let offer =
-            |name: &Arc<str>, target: &Target| ModelOffer { name: Arc::clone(name), target: target.clone() };
-        let mut offers: Vec<_> = self
-            .routes
-            .iter()
-            .flat_map(|(name, targets)| targets.all().map(move |target| offer(name, target)))
-            .collect();
-        offers.sort_by(|one, other| one.name.cmp(&other.name));
-        offers
+        self.offers.clone()
     }
+}
+
+impl ModelRoute {
+    /// Where an adapter of this name is served: with the model that it belongs to.
+    async fn adapter(&self, name: &str) -> Option<Target> {
+        let at = self.adapters.as_ref()?.find(&self.offers, name).await?;
+        Some(Target {
+            is_adapter: true,
+            ..Target::upstream(Arc::clone(&self.offers.get(at)?.target.upstream))
+        })
+    }
+}
+
+fn offers(routes: &HashMap<Arc<str>, Targets>, with_adapters: bool) -> Vec<ModelOffer> {
+    let offer = |name: &Arc<str>, target: &Target| ModelOffer {
+        with_adapters,
+        ..ModelOffer::new(Arc::clone(name), target.clone())
+    };
+    let all = routes.iter().flat_map(|(name, targets)| targets.all().map(move |target| offer(name, target)));
+    let mut offers: Vec<_> = all.collect();
+    offers.sort_by(|one, other| one.name.cmp(&other.name));
+    offers
 }
 
 /// Gives each target those of its fallbacks.

@@ -23,6 +23,14 @@ pub(crate) struct Options {
     pub(crate) models: BTreeMap<String, Entry>,
     /// The model meant by requests that name none. Without it they are refused with 400.
     pub(crate) default_model: Option<String>,
+    /// Whether LoRA adapters of these models are served, too, by the names that the vLLM servers tell. An app whose models
+    /// are listed needs an adapter's own name among them.
+    #[serde(default = "yes")]
+    pub(crate) adapters: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What serves a model: one of these, by chance, as often as their weights say.

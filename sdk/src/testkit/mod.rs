@@ -37,7 +37,7 @@ pub use run::Run;
 pub use services::AppSetup;
 pub use upstream::{Upstream, json, raw, sse, unreachable};
 
-use crate::{ModelOffer, Pipeline, Record, Services};
+use crate::{ModelOffer, NoAdapters, Pipeline, Record, Services};
 use services::{TestApps, TestRecords};
 
 /// A pipeline with everything around it that its filters are lent.
@@ -55,7 +55,7 @@ pub struct Gateway {
 pub fn pipeline(text: &str) -> Gateway {
     let apps = Arc::new(TestApps::default());
     let records = Arc::new(TestRecords::default());
-    let services = Services { apps: apps.clone(), records: records.clone() };
+    let services = Services { apps: apps.clone(), records: records.clone(), adapters: Arc::new(NoAdapters) };
     let plan = build::plan(text, &services).unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
     for step in &plan.steps {
         step.filter.on_start(&services);

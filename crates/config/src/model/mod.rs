@@ -16,7 +16,7 @@ pub use server::{CorsOptions, ServerOptions, TlsOptions};
 pub use store::{MongodbOptions, SqliteOptions, StoreOptions};
 pub use upstream::{
     Balance, EjectionOptions, EndpointOptions, EndpointsFile, HealthOptions, QueueOptions, RetryOn,
-    SessionBy, UpstreamOptions,
+    SessionBy, UpstreamOptions, WhenAsleep,
 };
 
 use schemars::Schema;

@@ -127,7 +127,7 @@ impl Plugin for Routing {
     fn build(options: RouteOptions, cx: &BuildCx<'_>) -> Result<Self, BuildError> {
         let offer = |(model, upstream): (String, String)| {
             let upstream = cx.upstream(&upstream).map_err(|error| error.at(["models", &model]))?;
-            Ok(ModelOffer { name: model.into(), target: Target::upstream(upstream) })
+            Ok(ModelOffer::new(model, Target::upstream(upstream)))
         };
         options.models.into_iter().map(offer).collect::<Result<_, _>>().map(Self)
     }

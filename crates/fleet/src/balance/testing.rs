@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Choice, Fleet, Key, Member, Moment, Policy, Server, Tolerance, Tried};
+use crate::{Choice, Fleet, Key, Member, Moment, Policy, Server, Sleepers, Tolerance, Tried};
 
 pub(crate) const TOLERANCE: Tolerance = Tolerance {
     failures: 3,
     base: Duration::from_secs(5),
     most: Duration::from_secs(60),
     return_over: Duration::from_secs(10),
+    sleepers: Sleepers::Avoided,
     looks: 2,
 };
 

@@ -7,7 +7,7 @@
 //! passes like any event that is not known.
 
 use super::event::DATA_AT;
-use super::json::{FINGERPRINT, FINISHED};
+use super::json::{ABORTED, FINGERPRINT, FINISHED};
 use super::read::Seen;
 use super::{Hide, StreamReader};
 
@@ -70,6 +70,7 @@ impl StreamReader {
 
     /// Sends the event that ends a choice, with the fingerprint that it would have without a usage event.
     fn finish_event(&mut self, parts: [&[u8]; 2], tail: usize) {
+        self.aborted |= parts.iter().any(|part| ABORTED.find(part).is_some());
         // From the last brace on: the fingerprint goes before it.
         let tail = tail + 1;
         if !self.plan.several {

@@ -16,6 +16,7 @@ pub(super) static USAGE: Needle = LazyLock::new(|| Finder::new("\"usage\":"));
 pub(super) static CHOICES: Needle = LazyLock::new(|| Finder::new("\"choices\":"));
 pub(super) static FIRST_INDEX: Needle = LazyLock::new(|| Finder::new("\"choices\":[{\"index\":"));
 pub(super) static FINISHED: Needle = LazyLock::new(|| Finder::new("\"finish_reason\":\""));
+pub(super) static ABORTED: Needle = LazyLock::new(|| Finder::new("\"finish_reason\":\"abort\""));
 pub(super) static FINGERPRINT: Needle = LazyLock::new(|| Finder::new("\"system_fingerprint\":"));
 pub(super) static DELTA: Needle = LazyLock::new(|| Finder::new("\"delta\":{"));
 pub(super) static TEXT: Needle = LazyLock::new(|| Finder::new("\"text\":\""));

@@ -120,6 +120,7 @@ pub struct StreamReader {
     done: Option<Usage>,
     terminator: bool,
     error: bool,
+    aborted: bool,
     started: bool,
     delta_events: u64,
     unreadable: u64,
@@ -146,6 +147,7 @@ impl StreamReader {
             done: None,
             terminator: false,
             error: false,
+            aborted: false,
             started: false,
             delta_events: 0,
             unreadable: 0,
@@ -201,6 +203,12 @@ impl StreamReader {
     /// Whether vLLM sent an error event.
     pub fn saw_error(&self) -> bool {
         self.error
+    }
+
+    /// Whether vLLM ended a choice since it was told to end itself: `finish_reason` is `abort`. Looked for where all usage
+    /// is hidden, so that the events that end a choice are looked at anyway.
+    pub fn was_aborted(&self) -> bool {
+        self.aborted
     }
 
     /// Whether output has come, for the time to the first token.

@@ -40,7 +40,7 @@ impl Plugin for Only {
     type Options = Options;
     fn build(options: Options, cx: &BuildCx<'_>) -> Result<Self, BuildError> {
         let upstream = cx.upstream(&options.upstream).map_err(|error| error.at(["upstream"]))?;
-        let offer = ModelOffer { name: options.model.into(), target: Target::upstream(upstream) };
+        let offer = ModelOffer::new(options.model, Target::upstream(upstream));
         Ok(Self { offer, begun: Once::new(), state: Arc::default() })
     }
 }

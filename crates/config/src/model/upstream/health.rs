@@ -34,6 +34,18 @@ impl Default for HealthOptions {
     }
 }
 
+/// What is done about a server in vLLM's sleep mode. Only a server in development mode (`VLLM_SERVER_DEV_MODE=1`) says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenAsleep {
+    /// It is not asked whether it sleeps, and gets requests all the same.
+    Ignore,
+    /// Requests go to others; if all sleep, they are refused with 503.
+    Avoid,
+    /// Requests go to others; if none of them can be asked, one that sleeps is woken, and requests wait in the line.
+    Wake,
+}
+
 /// When requests that fail keep further ones away.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -18,7 +18,7 @@ use super::at_least_one;
 use crate::EndpointUrl;
 
 pub use balance::{Balance, SessionBy};
-pub use health::{EjectionOptions, HealthOptions, RetryOn};
+pub use health::{EjectionOptions, HealthOptions, RetryOn, WhenAsleep};
 pub use queue::QueueOptions;
 
 /// A pool of vLLM servers that serve the same models.
@@ -46,6 +46,8 @@ pub struct UpstreamOptions {
     pub queue: QueueOptions,
     /// How endpoints are looked at, apart from requests.
     pub health: HealthOptions,
+    /// What is done about a server in vLLM's sleep mode, which the looks of `health` find out.
+    pub when_asleep: WhenAsleep,
     /// When requests that fail keep further ones away.
     pub ejection: EjectionOptions,
     /// What makes another endpoint be tried, besides a connection that does not come about, which always does.
@@ -83,6 +85,7 @@ impl Default for UpstreamOptions {
             max_concurrent_per_endpoint: None,
             queue: QueueOptions::default(),
             health: HealthOptions::default(),
+            when_asleep: WhenAsleep::Avoid,
             ejection: EjectionOptions::default(),
             retry_on: vec![RetryOn::Busy, RetryOn::Draining],
             retry_budget: 20,

@@ -14,12 +14,15 @@ pub struct QueueOptions {
     pub size: usize,
     /// How long one may wait; then it is answered with 503.
     pub timeout: DurationText,
+    /// How often a stream that waits is told its place, by a comment; without it, never. Its answer then begins with 200
+    /// before a server has taken the request, and whatever fails after that is told by an event of the stream.
+    pub tell_place: Option<DurationText>,
     /// Apps, by `orgName` or id, whose requests come before (or, below 0, after) those of others; all others have 0.
     pub priorities: BTreeMap<String, i32>,
 }
 
 impl Default for QueueOptions {
     fn default() -> Self {
-        Self { size: 1000, timeout: DurationText::seconds(30), priorities: BTreeMap::new() }
+        Self { size: 1000, timeout: DurationText::seconds(30), tell_place: None, priorities: BTreeMap::new() }
     }
 }
