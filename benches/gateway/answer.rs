@@ -81,9 +81,14 @@ impl Answer {
         &self.head
     }
 
+    /// `None` as long as too little of the head has come.
+    pub(crate) fn status_so_far(&self) -> Option<u16> {
+        self.head.get(9..12).and_then(|code| std::str::from_utf8(code).ok()?.parse().ok())
+    }
+
     pub(crate) fn status(&self) -> u16 {
-        let code = self.head.get(9..12).and_then(|code| std::str::from_utf8(code).ok()?.parse().ok());
-        code.unwrap_or_else(|| panic!("not an answer: {}", String::from_utf8_lossy(&self.head)))
+        self.status_so_far()
+            .unwrap_or_else(|| panic!("not an answer: {}", String::from_utf8_lossy(&self.head)))
     }
 
     fn take_head(&mut self, bytes: &[u8]) -> usize {

@@ -1,4 +1,4 @@
-//! The command line: `--name`, `--name VALUE`, and nothing else.
+//! The command line: `--name`, `--name VALUE`, `--peers` with or without one, and nothing else.
 
 use std::str::FromStr;
 
@@ -18,18 +18,26 @@ const OPTIONS: &[&str] = &[
     "--idle",
 ];
 
+/// Those with a value or without.
+const EITHER: &[&str] = &["--peers"];
+
 pub(crate) struct Args(Vec<String>);
 
 impl Args {
     /// What was given, if all of it is known: a misspelled option is not to measure something else for half an hour.
     pub(crate) fn read() -> Result<Self, String> {
         let all: Vec<String> = std::env::args().skip(1).collect();
-        let mut rest = all.iter();
+        let mut rest = all.iter().peekable();
         while let Some(arg) = rest.next() {
-            let known =
-                FLAGS.contains(&arg.as_str()) || OPTIONS.contains(&arg.as_str()) && rest.next().is_some();
+            let arg = arg.as_str();
+            if EITHER.contains(&arg) {
+                rest.next_if(|next| is_value(next));
+                continue;
+            }
+            let known = FLAGS.contains(&arg) || OPTIONS.contains(&arg) && rest.next().is_some();
             if !known {
-                let names = FLAGS[1..].iter().chain(OPTIONS).copied().collect::<Vec<_>>().join(", ");
+                let names =
+                    FLAGS[1..].iter().chain(EITHER).chain(OPTIONS).copied().collect::<Vec<_>>().join(", ");
                 return Err(format!("`{arg}` is no option, or lacks its value; there are {names}"));
             }
         }
@@ -50,8 +58,17 @@ impl Args {
         self.all(name).first().copied()
     }
 
+    /// The value of one that may stand alone; `None` where it does.
+    pub(crate) fn text_if_any(&self, name: &str) -> Option<&str> {
+        self.text(name).filter(|text| is_value(text))
+    }
+
     pub(crate) fn number<T: FromStr>(&self, name: &str) -> Option<T> {
         let text = self.text(name)?;
         Some(text.parse().unwrap_or_else(|_| panic!("`{name} {text}`: a number was expected")))
     }
+}
+
+fn is_value(word: &str) -> bool {
+    !word.starts_with("--")
 }

@@ -107,7 +107,7 @@ impl Counting {
         );
         let under = under.split(' ').map(str::to_owned).collect();
         let place = Place { under, upstream, model: MODEL };
-        let gateway = Contender::start(&gateway_of(program), &place).await;
+        let gateway = Contender::start(&gateway_of(program), &place).await?;
         let socket = load::connect(gateway.address).await;
         let (whole, stream) = (Arc::new(whole), Arc::new(stream));
         let mut this = Self { gateway, _mock: mock, whole, stream, turns, socket, profile, dumps: 0 };

@@ -23,8 +23,13 @@ pub(crate) fn chat(stream: bool, tokens: u32) -> String {
 }
 
 pub(crate) fn request(key: &str, body: &str) -> Vec<u8> {
+    request_with(key, "", body)
+}
+
+/// With more lines in its head, each with its end.
+pub(crate) fn request_with(key: &str, headers: &str, body: &str) -> Vec<u8> {
     format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
     .into_bytes()

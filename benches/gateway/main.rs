@@ -6,7 +6,8 @@
 //!
 //! - `-- --compare` puts it beside bare nginx and haproxy, pinned to the same core in turns (`--rounds 5`, `--seconds 3`,
 //!   `--only unary-64,many`, `--core 1`, `--no-haproxy`, `--program NAME=PATH` as often as wanted); `--write` puts the
-//!   tables into `docs/performance.md`;
+//!   tables into `docs/performance.md`; `--peers` puts it beside other gateways in place of haproxy, all that
+//!   `scripts/peers` installs or those named (`--peers litellm,portkey`);
 //! - `-- --instructions 2000` counts instructions and allocations under valgrind, by layer;
 //! - `-- --guard` holds them against `bounds.toml`, as CI does;
 //! - `-- --requests 1000000` looks for growth of memory;

@@ -1,4 +1,4 @@
-//! The clients: as many as are wanted, each on a connection that it keeps, each answer compared byte by byte.
+//! The clients: as many as are wanted, each on a connection that it keeps, each answer compared with what was to come.
 
 use std::{
     net::SocketAddr,
@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream, task::JoinSet};
 
-use super::{contender::Contender, recording::Workload};
+use super::{check::Reading, contender::Contender, recording::Workload};
 use crate::{answer::Answer, load};
 
 /// What the clients of a run have seen so far.
@@ -54,13 +54,16 @@ pub(crate) struct Times {
     pub(crate) gaps: Vec<u64>,
 }
 
+/// Clients at work. What one gives is its times, or what was wrong with an answer.
+pub(crate) type Crowd = JoinSet<Result<Times, String>>;
+
 /// So many clients that ask for this until it is over.
 pub(crate) fn crowd(
     clients: usize,
     contender: &Contender,
     workload: &Arc<Workload>,
     tally: &Arc<Tally>,
-) -> JoinSet<Times> {
+) -> Crowd {
     let mut tasks = JoinSet::new();
     for number in 0..clients {
         // With several models and apps, each client goes through all of them.
@@ -68,7 +71,7 @@ pub(crate) fn crowd(
         let requests = (0..requests).map(|step| {
             let at = number + step;
             let key = &contender.keys[at % contender.keys.len()];
-            workload.request(key, &contender.models[at % contender.models.len()])
+            workload.request_with(key, &contender.models[at % contender.models.len()], &contender.headers, "")
         });
         let client = Client {
             requests: if number == 0 || contender.keys.len() == 1 {
@@ -79,6 +82,7 @@ pub(crate) fn crowd(
             workload: Arc::clone(workload),
             tally: Arc::clone(tally),
             times: Times::default(),
+            reading: Reading::new(contender.candidate.kind.check()),
         };
         tasks.spawn(client.run(contender.address));
     }
@@ -90,39 +94,47 @@ struct Client {
     workload: Arc<Workload>,
     tally: Arc<Tally>,
     times: Times,
+    reading: Reading,
 }
 
 impl Client {
-    async fn run(mut self, address: SocketAddr) -> Times {
+    async fn run(mut self, address: SocketAddr) -> Result<Times, String> {
         let mut socket = load::connect(address).await;
         let (mut answer, mut buffer) = (Answer::new(), vec![0; 16 * 1024]);
         let mut turn = 0;
         while !self.tally.over.load(Relaxed) {
-            self.ask(turn, &mut socket, &mut answer, &mut buffer).await;
+            self.ask(turn, &mut socket, &mut answer, &mut buffer).await?;
             turn += 1;
         }
-        self.times
+        Ok(self.times)
     }
 
     /// Sends a request and reads its answer to the end.
-    async fn ask(&mut self, turn: usize, socket: &mut TcpStream, answer: &mut Answer, buffer: &mut [u8]) {
-        let Self { requests, workload, tally, times } = self;
+    async fn ask(
+        &mut self,
+        turn: usize,
+        socket: &mut TcpStream,
+        answer: &mut Answer,
+        buffer: &mut [u8],
+    ) -> Result<(), String> {
+        let Self { requests, workload, tally, times, reading } = self;
         answer.restart();
+        reading.restart();
         let sent = Instant::now();
-        socket.write_all(&requests[turn % requests.len()]).await.unwrap();
-        let (mut at, mut events, mut latest) = (0, 0, sent);
+        socket.write_all(&requests[turn % requests.len()]).await.map_err(|error| error.to_string())?;
+        let mut latest = sent;
         loop {
-            let read = socket.read(buffer).await.unwrap();
-            assert!(read > 0, "the connection was closed in the middle of an answer");
-            let ended = answer.take(&buffer[..read], &mut |body| {
-                let expected = workload.expected.get(at..at + body.len());
-                assert!(expected == Some(body), "not what was expected: {}", String::from_utf8_lossy(body));
-                at += body.len();
-            });
-            let before = events;
-            while workload.ends.get(events).is_some_and(|end| *end <= at) {
-                events += 1;
+            let read = socket.read(buffer).await.map_err(|error| error.to_string())?;
+            if read == 0 {
+                return Err("the connection was closed in the middle of an answer".to_owned());
             }
+            let before = reading.events;
+            let ended = answer.take(&buffer[..read], &mut |body| reading.take(body, workload));
+            if answer.status_so_far().is_some_and(|status| status != 200) {
+                return Err(String::from_utf8_lossy(&buffer[..read]).into_owned());
+            }
+            reading.fault()?;
+            let events = reading.events;
             let arrived = events > before;
             if (arrived || ended) && turn == 0 && before == 0 {
                 tally.begun.fetch_add(1, Relaxed);
@@ -144,11 +156,11 @@ impl Client {
                 break;
             }
         }
-        assert_eq!(answer.status(), 200, "{}", String::from_utf8_lossy(answer.head()));
-        assert_eq!(at, workload.expected.len(), "an answer ended early");
+        reading.end(workload)?;
         tally.answers.fetch_add(1, Relaxed);
         if tally.is_counted() {
             times.whole.push(sent.elapsed().as_nanos() as u64);
         }
+        Ok(())
     }
 }

@@ -1,20 +1,26 @@
 //! One of those that are compared: a proxy that runs on the core set aside for it.
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    process::{Command, Output},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use tempfile::TempDir;
-use tokio::{net::TcpStream, time::sleep};
+use tokio::time::sleep;
 
-use super::{cpu::Spent, haproxy, nginx};
+use super::{
+    check::Check,
+    cpu::{Spent, tree},
+    haproxy,
+    launch::{start, wait_for},
+    nginx,
+    peers::Peer,
+};
 use crate::{
-    gateway,
+    call, gateway,
     process::{Process, free_port},
 };
+
+/// A look at a peer that has been asked, to see whether it has come to rest, and what it may spend meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
+const AT_REST: Duration = Duration::from_millis(5);
 
 /// What stands between client and mock.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,6 +31,19 @@ pub(crate) enum Kind {
     Haproxy,
     /// A build of the gateway.
     Gateway(String),
+    /// Another gateway.
+    Peer(&'static Peer),
+}
+
+impl Kind {
+    /// What can be demanded of its answers.
+    pub(crate) fn check(&self) -> Check {
+        if let Self::Peer(peer) = self { peer.check } else { Check::Bytes }
+    }
+
+    pub(crate) fn is_peer(&self) -> bool {
+        matches!(self, Self::Peer(_))
+    }
 }
 
 /// A kind under the name that it has in the tables.
@@ -50,6 +69,8 @@ pub(crate) struct Contender {
     pub(crate) keys: Vec<String>,
     /// Models that it serves; the clients take them in turn.
     pub(crate) models: Vec<String>,
+    /// Lines that clients add to the heads of their requests.
+    pub(crate) headers: String,
     /// The process that does the work.
     worker: Option<u32>,
     _process: Option<Process>,
@@ -66,11 +87,11 @@ pub(crate) struct Place<'p> {
 }
 
 impl Contender {
-    /// Starts it and waits until it serves.
-    pub(crate) async fn start(candidate: &Candidate, place: &Place<'_>) -> Self {
+    /// Starts it and waits until it serves, or says why it does not.
+    pub(crate) async fn start(candidate: &Candidate, place: &Place<'_>) -> Result<Self, String> {
         let folder = TempDir::new().unwrap();
         if candidate.kind == Kind::Direct {
-            return Self::assemble(candidate, place.upstream, None, folder, place.model);
+            return Ok(Self::assemble(candidate, place.upstream, None, folder, place.model));
         }
         let address = free_port();
         let command = match &candidate.kind {
@@ -78,17 +99,37 @@ impl Contender {
             Kind::Haproxy => haproxy::command(folder.path(), address, place.upstream),
             Kind::Gateway(program) => {
                 let models = [(place.model.to_owned(), vec![place.upstream])];
-                return Self::start_gateway(candidate, program, &place.under, folder, &models, 1).await;
+                return Ok(Self::start_gateway(candidate, program, &place.under, folder, &models, 1).await);
             }
+            Kind::Peer(peer) => peer.command(folder.path(), address, place.upstream, place.model, &key()),
             Kind::Direct => unreachable!("nothing is started for it"),
         };
         let process = start(&command, &place.under, folder.path());
-        wait_for(&process, address, folder.path()).await;
+        wait_for(&process, address, folder.path()).await?;
         let mut this = Self::assemble(candidate, address, Some(process), folder, place.model);
-        if candidate.kind == Kind::Nginx {
-            this.worker = this.worker.map(nginx::worker);
+        match &candidate.kind {
+            Kind::Nginx => this.worker = this.worker.map(nginx::worker),
+            Kind::Peer(peer) => {
+                this.headers = (peer.headers)(place.upstream);
+                this.wait_until_ready(peer.ready).await?;
+            }
+            _ => {}
         }
-        this
+        Ok(this)
+    }
+
+    /// Some listen before they know their servers.
+    async fn wait_until_ready(&self, path: &str) -> Result<(), String> {
+        let mut said = String::new();
+        for _ in 0..600 {
+            match call::get(self.address, path).await {
+                Ok((200, _)) => return Ok(()),
+                Ok((status, text)) => said = format!("{status} {text}"),
+                Err(error) => said = error.to_string(),
+            }
+            sleep(LOOK).await;
+        }
+        Err(format!("it is not ready after a minute: {said}"))
     }
 
     /// Starts the gateway with these models and so many apps, of which the first few are used.
@@ -104,14 +145,15 @@ impl Contender {
         let run =
             || start(&gateway::command(program, folder.path(), data, admin, models), under, folder.path());
         let mut process = run();
-        wait_for(&process, data, folder.path()).await;
-        wait_for(&process, admin, folder.path()).await;
+        for address in [data, admin] {
+            wait_for(&process, address, folder.path()).await.unwrap();
+        }
         let mut keys = vec![gateway::create_app(admin, folder.path()).await];
         if apps > 1 {
             drop(process);
             keys.extend(gateway::add_apps(folder.path(), apps - 1));
             process = run();
-            wait_for(&process, data, folder.path()).await;
+            wait_for(&process, data, folder.path()).await.unwrap();
         }
         gateway::wait_until_ready(data).await;
         gateway::wait_until_known(data, keys.last().expect("it has one at least")).await;
@@ -133,8 +175,9 @@ impl Contender {
             candidate: candidate.clone(),
             address,
             admin: None,
-            keys: vec![format!("sk-live-{}", "0".repeat(32))],
+            keys: vec![key()],
             models: vec![model.to_owned()],
+            headers: String::new(),
             worker: process.as_ref().map(Process::id),
             _process: process,
             _folder: folder,
@@ -148,16 +191,26 @@ impl Contender {
 
     /// What it has spent so far; `None` where nothing stands in between.
     pub(crate) fn spent(&self) -> Option<Spent> {
-        self.worker.map(Spent::by)
+        self.processes().map(|processes| Spent::by(&processes))
     }
 
     /// Resident memory in KiB.
     pub(crate) fn resident(&self) -> Option<u64> {
-        self.worker.map(|worker| crate::process::status(worker, "VmRSS:"))
+        let status = |process| crate::process::status(process, "VmRSS:");
+        self.processes().map(|processes| processes.into_iter().map(status).sum())
     }
 
-    /// Waits until what the last requests have left to do is done: the gateway's records are in its store.
+    /// Those that do the work: of a peer, all that it may have started.
+    fn processes(&self) -> Option<Vec<u32>> {
+        self.worker.map(|worker| if self.candidate.kind.is_peer() { tree(worker) } else { vec![worker] })
+    }
+
+    /// Waits until what the last requests have left to do is done: the gateway's records are in its store, a peer does
+    /// nothing any more.
     pub(crate) async fn settle(&self) {
+        if self.candidate.kind.is_peer() {
+            return self.come_to_rest().await;
+        }
         let Some(admin) = self.admin else { return };
         for _ in 0..600 {
             if gateway::records_waiting(admin).await == 0 {
@@ -170,37 +223,20 @@ impl Contender {
             self.candidate.name
         );
     }
-}
 
-/// Starts it where it is to run.
-fn start(command: &Command, under: &[String], folder: &Path) -> Process {
-    let (first, rest) = under.split_first().expect("every proxy runs under some command");
-    let mut whole = Command::new(first);
-    whole.args(rest).arg(command.get_program()).args(command.get_args()).env("RUST_LOG", "warn");
-    Process::start_with_log(whole, &folder.join("output"))
-}
-
-/// Waits until it serves. One that ended, as it does when its port is taken, is not waited for.
-async fn wait_for(process: &Process, address: SocketAddr, folder: &Path) {
-    for _ in 0..3_000 {
-        assert!(process.is_running(), "it has ended: {}", output(folder));
-        if TcpStream::connect(address).await.is_ok() {
-            return;
+    async fn come_to_rest(&self) {
+        for _ in 0..600 {
+            let before = self.spent();
+            sleep(LOOK).await;
+            if self.spent().zip(before).is_none_or(|(spent, before)| spent.since(&before) < AT_REST) {
+                return;
+            }
         }
-        sleep(Duration::from_millis(20)).await;
+        println!("{}: it did not come to rest within a minute", self.candidate.name);
     }
-    panic!("nobody listens on {address}: {}", output(folder));
 }
 
-fn output(folder: &Path) -> String {
-    std::fs::read_to_string(folder.join("output")).unwrap_or_default()
-}
-
-/// What a program says of its version, or why it cannot be measured.
-pub(crate) fn version(program: &str, option: &str, package: &str) -> Result<String, String> {
-    let Output { stdout, stderr, .. } = Command::new(program).arg(option).output().map_err(|error| {
-        format!("`{program}` cannot be run ({error}): install Debian's package, `apt-get install {package}`")
-    })?;
-    let said = [stdout, stderr].concat();
-    Ok(String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned())
+/// What clients authenticate with, where no gateway has given them a key.
+fn key() -> String {
+    format!("sk-live-{}", "0".repeat(32))
 }

@@ -1,11 +1,11 @@
-//! How long a process has been on a processor.
+//! How long a process has been on a processor, with those that it has started.
 
 use std::{collections::BTreeMap, time::Duration};
 
 /// How far the coarser of two clocks may be off.
 const TICKS: Duration = Duration::from_millis(40);
 
-/// What a process has spent so far.
+/// What a tree of processes has spent so far.
 pub(crate) struct Spent {
     /// By the scheduler, in nanoseconds, of each thread that lives.
     threads: BTreeMap<u32, Duration>,
@@ -14,17 +14,19 @@ pub(crate) struct Spent {
 }
 
 impl Spent {
-    pub(crate) fn by(process: u32) -> Self {
-        let folder = std::fs::read_dir(format!("/proc/{process}/task"));
-        let folder = folder.unwrap_or_else(|error| panic!("process {process} is gone: {error}"));
-        let threads = folder.filter_map(|entry| {
+    pub(crate) fn by(processes: &[u32]) -> Self {
+        let folders = processes.iter().map(|process| {
+            // So may a process that another has started.
+            std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten()
+        });
+        let threads = folders.flatten().filter_map(|entry| {
             // A thread may end while it is looked at.
             let entry = entry.ok()?;
             let times = std::fs::read_to_string(entry.path().join("schedstat")).ok()?;
             let time = times.split_whitespace().next()?.parse().ok()?;
             Some((entry.file_name().to_str()?.parse().ok()?, Duration::from_nanos(time)))
         });
-        Self { threads: threads.collect(), ticks: ticks(process) }
+        Self { threads: threads.collect(), ticks: ticks_of_all(processes) }
     }
 
     /// Exact as long as no thread has ended; else what the coarser clock says.
@@ -40,11 +42,40 @@ impl Spent {
     }
 }
 
-/// User and system time of the process, its ended threads included.
+/// User and system time of the process, with its threads and its children that have ended.
 pub(crate) fn ticks(process: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))
-        .unwrap_or_else(|error| panic!("process {process} is gone: {error}"));
+    ticks_so_far(process).unwrap_or_else(|error| panic!("process {process} is gone: {error}"))
+}
+
+/// What the first has started may be gone; then the first has its time.
+fn ticks_of_all(processes: &[u32]) -> Duration {
+    let (root, rest) = processes.split_first().expect("the first is the one that was started");
+    ticks(*root) + rest.iter().filter_map(|process| ticks_so_far(*process).ok()).sum::<Duration>()
+}
+
+fn ticks_so_far(process: u32) -> std::io::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
+    let ticks: u64 = fields[11..=14].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+/// This process and all that it has started, and so on.
+pub(crate) fn tree(root: u32) -> Vec<u32> {
+    let processes: Vec<(u32, u32)> = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| {
+            let process: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+            let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
+            Some((process, parent))
+        })
+        .collect();
+    let mut tree = vec![root];
+    let mut at = 0;
+    while let Some(&parent) = tree.get(at) {
+        tree.extend(processes.iter().filter(|(_, of)| *of == parent).map(|(process, _)| process));
+        at += 1;
+    }
+    tree
 }

@@ -62,7 +62,7 @@ pub(crate) async fn compare(
                 | Load::Streams { streams: clients, .. }
                 | Load::Open { streams: clients }) = scenario.load;
                 let (gateway, mock) = (&gateways[side], &mocks[side]);
-                let measured = amid(clients, gateway, workload, mock, WARM_UP, run.length).await;
+                let measured = amid(clients, gateway, workload, mock, WARM_UP, run.length).await.unwrap();
                 figures[place][side].push(measured);
             }
         }

@@ -6,22 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::time::sleep;
 
 use super::{
-    client::{Tally, Times, crowd},
+    client::{Crowd, Tally, Times, crowd},
     contender::Contender,
     cpu::Spent,
     mock::Mock,
     recording::Workload,
     scenario::{Figure, Load, Scenario},
+    waiting::{all_times, begun, times_of, watch},
 };
 
 /// How long clients ask before times are noted.
 const WARM_UP: Duration = Duration::from_millis(300);
+/// How long a peer is asked before it is measured: what it loads and compiles with its first requests is not their cost.
+const FIRST: Duration = Duration::from_secs(3);
 
 pub(crate) type Figures = BTreeMap<Figure, f64>;
 
@@ -32,7 +32,7 @@ pub(crate) async fn measure(
     workload: &Arc<Workload>,
     mock: &Mock,
     length: Duration,
-) -> Figures {
+) -> Result<Figures, String> {
     match scenario.load {
         Load::Unary { clients, .. } => to_rest(clients, contender, workload, mock, length).await,
         Load::Streams { streams, pace: None } if streams > 1 => {
@@ -43,6 +43,19 @@ pub(crate) async fn measure(
     }
 }
 
+/// What one does with its first requests, apart from all that is measured. All answers are read to their end: some would
+/// go on reading those that are left.
+pub(crate) async fn ask_first(contender: &Contender, workload: &Arc<Workload>) -> Result<(), String> {
+    let tally = Arc::new(Tally::default());
+    let mut tasks = crowd(8, contender, workload, &tally);
+    begun(&mut tasks, &tally, 8).await?;
+    watch(&mut tasks, FIRST).await?;
+    tally.end();
+    all_times(tasks).await?;
+    contender.settle().await;
+    Ok(())
+}
+
 /// From rest to rest: no bytes are on their way before or after, in no buffer, and what a request leaves to be done later
 /// has been done. So what was spent is what was spent on all answers that came.
 async fn to_rest(
@@ -51,22 +64,18 @@ async fn to_rest(
     workload: &Arc<Workload>,
     mock: &Mock,
     length: Duration,
-) -> Figures {
+) -> Result<Figures, String> {
     contender.settle().await;
     let tally = Arc::new(Tally::default());
     let (at_start, sent) = (contender.spent(), mock.sent());
     let mut tasks = crowd(clients, contender, workload, &tally);
-    let window = Window::of(&mut tasks, &tally, clients, contender, mock, WARM_UP, length).await;
+    let window = Window::of(&mut tasks, &tally, clients, contender, mock, WARM_UP, length).await?;
     tally.end();
-    let mut times = Times::default();
-    while let Some(ended) = tasks.join_next().await {
-        times.whole.extend(ended.unwrap().whole);
-    }
-    times.whole.sort_unstable();
+    let times = all_times(tasks).await?;
     let mut figures = Figures::from([
         (Figure::RequestsPerSecond, window.answers as f64 / window.elapsed.as_secs_f64()),
-        (Figure::AddedP50, percentile(&times.whole, 50) / 1e3),
-        (Figure::AddedP99, percentile(&times.whole, 99) / 1e3),
+        (Figure::AddedP50, percentile(&times, 50) / 1e3),
+        (Figure::AddedP99, percentile(&times, 99) / 1e3),
     ]);
     if let Some(at_start) = at_start {
         contender.settle().await;
@@ -75,7 +84,7 @@ async fn to_rest(
         figures.append(&mut costs(spent, answers, events, mock.sent() - sent, workload));
         figures.insert(Figure::Busy, window.busy());
     }
-    figures
+    Ok(figures)
 }
 
 /// Amid the load: what comes before, the first use of thousands of connections among it, is over.
@@ -86,15 +95,14 @@ pub(crate) async fn amid(
     mock: &Mock,
     warm_up: Duration,
     length: Duration,
-) -> Figures {
+) -> Result<Figures, String> {
     contender.settle().await;
     let tally = Arc::new(Tally::default());
     let mut tasks = crowd(clients, contender, workload, &tally);
-    let window = Window::of(&mut tasks, &tally, clients, contender, mock, warm_up, length).await;
+    let window = Window::of(&mut tasks, &tally, clients, contender, mock, warm_up, length).await?;
     tasks.shutdown().await;
-    window
-        .spent
-        .map_or_else(Figures::new, |spent| costs(spent, window.answers, window.events, window.sent, workload))
+    let costs = |spent| costs(spent, window.answers, window.events, window.sent, workload);
+    Ok(window.spent.map_or_else(Figures::new, costs))
 }
 
 /// Streams that are as slow as the mock is: nothing waits in a buffer at any time.
@@ -104,15 +112,15 @@ async fn followed(
     workload: &Arc<Workload>,
     mock: &Mock,
     length: Duration,
-) -> Figures {
+) -> Result<Figures, String> {
     contender.settle().await;
     let tally = Arc::new(Tally::default());
     let mut tasks = crowd(streams, contender, workload, &tally);
-    let window = Window::of(&mut tasks, &tally, streams, contender, mock, WARM_UP, length).await;
+    let window = Window::of(&mut tasks, &tally, streams, contender, mock, WARM_UP, length).await?;
     tally.end();
     let mut figures = Figures::new();
     if streams == 1 {
-        let Times { mut gaps, mut first, .. } = tasks.join_next().await.unwrap().unwrap();
+        let Times { mut gaps, mut first, .. } = times_of(tasks.join_next().await.expect("one client"))?;
         gaps.sort_unstable();
         first.sort_unstable();
         figures.insert(Figure::AddedGapP99, percentile(&gaps, 99) / 1e6);
@@ -124,7 +132,7 @@ async fn followed(
         figures.append(&mut costs(spent, window.answers, window.events, window.sent, workload));
         figures.insert(Figure::Busy, window.busy());
     }
-    figures
+    Ok(figures)
 }
 
 fn costs(spent: Duration, answers: u64, events: u64, sent: u64, workload: &Workload) -> Figures {
@@ -139,24 +147,24 @@ fn costs(spent: Duration, answers: u64, events: u64, sent: u64, workload: &Workl
 }
 
 /// What an open stream takes of a proxy that has served before, and what the proxy takes before that.
-async fn open(streams: usize, contender: &Contender, workload: &Arc<Workload>) -> Figures {
-    let Some(base) = contender.resident() else { return Figures::new() };
+async fn open(streams: usize, contender: &Contender, workload: &Arc<Workload>) -> Result<Figures, String> {
+    let Some(base) = contender.resident() else { return Ok(Figures::new()) };
     let tally = Arc::new(Tally::default());
     let mut first = crowd(4, contender, workload, &tally);
-    begun(&mut first, &tally, 4).await;
+    begun(&mut first, &tally, 4).await?;
     first.shutdown().await;
     contender.settle().await;
     let before = contender.resident().unwrap();
     let tally = Arc::new(Tally::default());
     let mut tasks = crowd(streams, contender, workload, &tally);
-    begun(&mut tasks, &tally, streams).await;
+    begun(&mut tasks, &tally, streams).await?;
     sleep(Duration::from_secs(1)).await;
     let after = contender.resident().unwrap();
     tasks.shutdown().await;
-    Figures::from([
+    Ok(Figures::from([
         (Figure::BaseMemory, base as f64),
         (Figure::MemoryPerStream, after.saturating_sub(before) as f64 / streams as f64),
-    ])
+    ]))
 }
 
 /// The time in which it is counted.
@@ -170,47 +178,32 @@ struct Window {
 
 impl Window {
     async fn of(
-        tasks: &mut JoinSet<Times>,
+        tasks: &mut Crowd,
         tally: &Tally,
         clients: usize,
         contender: &Contender,
         mock: &Mock,
         warm_up: Duration,
         length: Duration,
-    ) -> Self {
-        begun(tasks, tally, clients).await;
-        watch(tasks, warm_up).await;
+    ) -> Result<Self, String> {
+        begun(tasks, tally, clients).await?;
+        watch(tasks, warm_up).await?;
         let counts = || (tally.answers.load(Relaxed), tally.events.load(Relaxed), mock.sent());
         let (before, counted, began) = (contender.spent(), counts(), Instant::now());
         tally.count();
-        watch(tasks, length).await;
+        watch(tasks, length).await?;
         let (elapsed, now) = (began.elapsed(), counts());
-        Self {
+        Ok(Self {
             elapsed,
             spent: before.map(|before: Spent| contender.spent().unwrap().since(&before)),
             answers: now.0 - counted.0,
             events: now.1 - counted.1,
             sent: now.2 - counted.2,
-        }
+        })
     }
 
     fn busy(&self) -> f64 {
         self.spent.map_or(0.0, |spent| 100.0 * spent.as_secs_f64() / self.elapsed.as_secs_f64())
-    }
-}
-
-/// Waits until each client has seen something.
-async fn begun(tasks: &mut JoinSet<Times>, tally: &Tally, clients: usize) {
-    while tally.begun.load(Relaxed) < clients as u64 {
-        watch(tasks, Duration::from_millis(5)).await;
-    }
-}
-
-/// Lets the clients work for so long. None of them ends by itself, unless it has found a fault.
-async fn watch(tasks: &mut JoinSet<Times>, length: Duration) {
-    if let Ok(Some(ended)) = timeout(length, tasks.join_next()).await {
-        ended.unwrap();
-        panic!("a client has ended before it was told to");
     }
 }
 

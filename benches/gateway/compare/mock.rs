@@ -16,22 +16,13 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{Semaphore, oneshot},
     time::{Instant, sleep_until},
 };
 
-use crate::answer::header;
-
-/// Which answer a request gets: every workload has another number of tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
-    pub(crate) tokens: u32,
-    pub(crate) stream: bool,
-    /// Whether the request asks for usage in every chunk, as the gateway does.
-    pub(crate) running_usage: bool,
-}
+use super::asked::{Asked, Key, read_request};
 
 /// When the next event of a stream is sent.
 #[derive(Clone)]
@@ -116,7 +107,18 @@ async fn accept(listener: TcpListener, replays: Arc<Replays>, sent: Arc<AtomicU6
 async fn serve(mut socket: TcpStream, replays: &Replays, sent: &AtomicU64) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
-        let Some(key) = read_request(&mut socket, &mut buffer).await? else { return Ok(()) };
+        let key = match read_request(&mut socket, &mut buffer).await? {
+            Some(Asked::Answer(key)) => key,
+            Some(Asked::Page(path)) => {
+                // Those that look at their servers see that it is well, and no more than that.
+                let status = if path == b"/health" { "200 OK" } else { "404 Not Found" };
+                socket
+                    .write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes())
+                    .await?;
+                continue;
+            }
+            None => return Ok(()),
+        };
         let Some(replay) = replays.get(&key) else {
             let text = format!("the mock has no answer to {key:?}");
             let head =
@@ -145,53 +147,5 @@ async fn serve(mut socket: TcpStream, replays: &Replays, sent: &AtomicU64) -> io
             socket.write_all(piece).await?;
             sent.fetch_add(piece.len() as u64, Relaxed);
         }
-    }
-}
-
-/// Reads a request to its end and says what it asks for; `None` where there is no further one.
-async fn read_request(socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<Option<Key>> {
-    let mut filled = 0;
-    let (head, length): (usize, usize) = loop {
-        let read = socket.read(&mut buffer[filled..]).await?;
-        if read == 0 {
-            return Ok(None);
-        }
-        filled += read;
-        if let Some(end) = buffer[..filled].windows(4).position(|window| window == b"\r\n\r\n") {
-            let length = header(&buffer[..end], "content-length").and_then(|length| length.parse().ok());
-            break (end + 4, length.ok_or_else(|| io::Error::other("a request without a length"))?);
-        }
-    };
-    // What is looked for stands in the beginning of the body, or, where the gateway has added it, in its end.
-    while filled < buffer.len() && filled < head + length {
-        let read = socket.read(&mut buffer[filled..]).await?;
-        if read == 0 {
-            return Ok(None);
-        }
-        filled += read;
-    }
-    let key = key_of(&buffer[head..filled]);
-    let mut left = (head + length).saturating_sub(filled);
-    while left > 0 {
-        let room = left.min(buffer.len());
-        let read = socket.read(&mut buffer[..room]).await?;
-        if read == 0 {
-            return Ok(None);
-        }
-        left -= read;
-    }
-    Ok(Some(key))
-}
-
-fn key_of(body: &[u8]) -> Key {
-    let after = |name: &[u8]| {
-        let found = body.windows(name.len()).position(|window| window == name);
-        found.map_or(&[][..], |found| &body[found + name.len()..])
-    };
-    let digits = after(b"\"max_tokens\":").iter().take_while(|digit| digit.is_ascii_digit());
-    Key {
-        tokens: digits.fold(0, |number, digit| number * 10 + u32::from(digit - b'0')),
-        stream: after(b"\"stream\":").starts_with(b"true"),
-        running_usage: after(b"\"continuous_usage_stats\":").starts_with(b"true"),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::Path, process::Command};
 
+use super::cpu::tree;
+
 /// What to say of the settings beside the figures.
 pub(crate) const SETTINGS: &str = "`proxy_pass` over HTTP/1.1 with kept connections, `worker_processes 1`, access log (`combined`), \
      `proxy_buffering off` (events leave as they come), else Debian's defaults";
@@ -54,14 +56,8 @@ http {{
 
 /// The one process that this master has started.
 pub(crate) fn worker(master: u32) -> u32 {
-    let wanted = master.to_string();
     for _ in 0..500 {
-        let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-            let process: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-            (stat.rsplit(')').next()?.split_whitespace().nth(1)? == wanted).then_some(process)
-        });
-        if let &[worker] = &processes.collect::<Vec<_>>()[..] {
+        if let [_, worker] = tree(master)[..] {
             return worker;
         }
         std::thread::sleep(std::time::Duration::from_millis(10));

@@ -4,7 +4,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use vllm_gateway_simulator::{Options, Simulator, Speed};
 
-use super::mock::{Key, Pace, Replay, Replays};
+use super::{
+    asked::{Key, Usage},
+    check::text,
+    mock::{Pace, Replay, Replays},
+};
 use crate::call;
 
 /// What a client asks for again and again, and what it has to get.
@@ -19,29 +23,32 @@ pub(crate) struct Workload {
     pub(crate) expected: Vec<u8>,
     /// Where in it each event ends.
     pub(crate) ends: Vec<usize>,
+    /// What the model says in it.
+    pub(crate) text: Option<String>,
 }
 
 impl Workload {
     pub(crate) fn new(tokens: u32, stream: bool, prompt: usize, pace: Pace) -> Self {
-        Self { tokens, stream, prompt, pace, expected: Vec::new(), ends: Vec::new() }
+        Self { tokens, stream, prompt, pace, expected: Vec::new(), ends: Vec::new(), text: None }
     }
 
     /// The request for it, as every client sends it.
     pub(crate) fn request(&self, key: &str, model: &str) -> Vec<u8> {
-        self.request_with(key, model, "")
+        self.request_with(key, model, "", "")
     }
 
-    fn request_with(&self, key: &str, model: &str, more: &str) -> Vec<u8> {
+    /// With more lines in its head, and more at the end of its body.
+    pub(crate) fn request_with(&self, key: &str, model: &str, headers: &str, more: &str) -> Vec<u8> {
         let Self { tokens, stream, prompt, .. } = self;
         let text = "word ".repeat(prompt / 5);
         let body = format!(
             r#"{{"model":"{model}","max_tokens":{tokens},"ignore_eos":true,"stream":{stream},"messages":[{{"role":"user","content":"{text}"}}]{more}}}"#
         );
-        crate::load::request(key, &body)
+        crate::load::request_with(key, headers, &body)
     }
 }
 
-/// Records all answers: each stream as a client asks for it and as the gateway does.
+/// Records all answers: each stream as a client asks for it, as the gateway does, and as others do that count tokens.
 pub(crate) async fn record(workloads: &mut [&mut Workload], model: &str) -> Replays {
     let options = Options {
         listen: "127.0.0.1:0".parse().unwrap(),
@@ -57,8 +64,10 @@ pub(crate) async fn record(workloads: &mut [&mut Workload], model: &str) -> Repl
         workload.expected.clone_from(&plain.body);
         let ends = plain.body.windows(2).enumerate().filter(|(_, window)| window == b"\n\n");
         workload.ends = ends.map(|(at, _)| at + 2).collect();
-        let mut keep = |running_usage, called: &call::Called| {
-            let key = Key { tokens: workload.tokens, stream: workload.stream, running_usage };
+        workload.text = text(&plain.body, workload.stream);
+        assert!(workload.text.is_some(), "an answer without a text");
+        let mut keep = |usage, called: &call::Called| {
+            let key = Key { tokens: workload.tokens, stream: workload.stream, usage };
             let replay = replay(called, workload.pace.clone());
             assert!(
                 replays.insert(key, Arc::new(replay)).is_none(),
@@ -66,15 +75,16 @@ pub(crate) async fn record(workloads: &mut [&mut Workload], model: &str) -> Repl
                 key.tokens
             );
         };
-        keep(false, &plain);
-        if workload.stream {
-            let usage = r#","stream_options":{"include_usage":true,"continuous_usage_stats":true}"#;
-            let mut running = ask(simulator.addr, &workload.request_with("", model, usage)).await;
+        keep(Usage::No, &plain);
+        let more = [(Usage::AtTheEnd, ""), (Usage::Running, r#","continuous_usage_stats":true"#)];
+        for (usage, running) in more.into_iter().filter(|_| workload.stream) {
+            let options = format!(r#","stream_options":{{"include_usage":true{running}}}"#);
+            let mut called = ask(simulator.addr, &workload.request_with("", model, "", &options)).await;
             // Another answer has another id and another time: without them, what clients get is the same.
             for name in ["\"id\":\"", "\"created\":"] {
-                replace_value(&mut running.raw, value(&plain.body, name), name);
+                replace_value(&mut called.raw, value(&plain.body, name), name);
             }
-            keep(true, &running);
+            keep(usage, &called);
         }
     }
     simulator.shutdown().await;

@@ -14,12 +14,15 @@ pub(crate) struct Results {
     pub(crate) scenarios: Vec<Scenario>,
     /// By scenario, candidate, round.
     pub(crate) figures: Vec<Vec<Vec<Figures>>>,
+    /// By scenario and candidate, why it could not be measured.
+    pub(crate) faults: Vec<Vec<Option<String>>>,
 }
 
 impl Results {
     pub(crate) fn new(candidates: Vec<Candidate>, scenarios: Vec<Scenario>) -> Self {
         let figures = vec![vec![Vec::new(); candidates.len()]; scenarios.len()];
-        Self { candidates, scenarios, figures }
+        let faults = vec![vec![None; candidates.len()]; scenarios.len()];
+        Self { candidates, scenarios, figures, faults }
     }
 
     /// The whole table as Markdown.
@@ -30,29 +33,42 @@ impl Results {
         for (_, candidate) in shown() {
             write!(table, " {} |", candidate.name).unwrap();
         }
-        table.push_str(" must / aim |\n|---|");
-        table.push_str(&"---|".repeat(shown().count() + 1));
+        // Beside other gateways, nothing is held against a bound.
+        let judged = !self.has_peers();
+        table.push_str(if judged { " must / aim |\n|---|" } else { "\n|---|" });
+        table.push_str(&"---|".repeat(shown().count() + usize::from(judged)));
         for (at, scenario) in self.scenarios.iter().enumerate() {
             for &figure in scenario.figures {
                 write!(table, "\n| {}: {} |", scenario.title, figure.title()).unwrap();
                 for (candidate, _) in shown() {
                     write!(table, " {} |", self.cell(at, candidate, figure)).unwrap();
                 }
-                let bounds = figure.bounds().map(super::scenario::Bounds::text);
-                write!(table, " {} |", bounds.unwrap_or_default()).unwrap();
+                if judged {
+                    let bounds = figure.bounds().map(super::scenario::Bounds::text);
+                    write!(table, " {} |", bounds.unwrap_or_default()).unwrap();
+                }
             }
         }
         table
     }
 
+    fn has_peers(&self) -> bool {
+        self.candidates.iter().any(|candidate| candidate.kind.is_peer())
+    }
+
     fn cell(&self, scenario: usize, candidate: usize, figure: Figure) -> String {
+        if let Some(fault) = &self.faults[scenario][candidate] {
+            return format!("failed: {}", shortly(fault));
+        }
         let values = self.values(scenario, candidate, figure);
         if values.is_empty() {
             return "-".to_owned();
         }
         let value = median(&values);
         let mut cell = number(value);
-        if figure == Figure::RequestsPerSecond {
+        // Streams at a pace that is too fast for it are told from those with which it keeps up.
+        let may_lag = figure == Figure::CpuPerEvent && self.has_peers();
+        if figure == Figure::RequestsPerSecond || may_lag {
             let busy = median(&self.values(scenario, candidate, Figure::Busy));
             write!(cell, " at {busy:.0} %").unwrap();
         }
@@ -66,7 +82,7 @@ impl Results {
             let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
             write!(cell, ", {ratio:.2} × ({least:.2} to {most:.2})").unwrap();
         }
-        if let (Kind::Gateway(_), Some(bounds)) = (kind, figure.bounds()) {
+        if let (Kind::Gateway(_), Some(bounds), false) = (kind, figure.bounds(), self.has_peers()) {
             cell.push_str(match bounds.judge(value, ratio) {
                 (_, true) => " ✓✓",
                 (true, false) => " ✓",
@@ -106,6 +122,12 @@ impl Results {
     fn place_of(&self, kind: &Kind) -> Option<usize> {
         self.candidates.iter().position(|candidate| candidate.kind == *kind)
     }
+}
+
+/// What fits into a cell of the table: the beginning of the first line.
+fn shortly(fault: &str) -> String {
+    let line = fault.lines().next().unwrap_or_default().replace('|', "/");
+    line.chars().take(80).collect()
 }
 
 pub(crate) fn median(values: &[f64]) -> f64 {

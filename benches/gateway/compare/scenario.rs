@@ -1,6 +1,6 @@
 //! What is measured, and what it may cost.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{mock::Pace, recording::Workload};
 
@@ -34,7 +34,7 @@ const LATENCY: &[Figure] = &[Figure::CpuPerRequest, Figure::AddedP50, Figure::Ad
 const THROUGHPUT: &[Figure] = &[Figure::CpuPerRequest, Figure::RequestsPerSecond];
 const EVENTS: &[Figure] = &[Figure::CpuPerEvent, Figure::BytesPerEvent];
 
-/// All of them, in the order of the table.
+/// Those of the main table, in its order.
 pub(crate) const SCENARIOS: &[Scenario] = &[
     unary("unary-1", "1 KB, c = 1", 1, 900, 4, LATENCY),
     unary("unary-16", "1 KB, c = 16", 16, 900, 5, LATENCY),
@@ -55,6 +55,28 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     unary("prompt-100k", "prompts of 100 KB, c = 4", 4, 100_000, 8, &[Figure::CpuPerMegabyte]),
     unary("prompt-1m", "prompts of 1 MB, c = 4", 4, 1_000_000, 9, &[Figure::CpuPerMegabyte]),
 ];
+
+/// For those that cannot do as much, beside the same of the others.
+pub(crate) const FEWER: &[Scenario] = &[
+    streams("sse-40", "40 streams at 20 ms", 40, PACE, 900, EVENTS),
+    Scenario {
+        name: "memory-40",
+        title: "40 open streams",
+        load: Load::Open { streams: 40 },
+        tokens: 601,
+        figures: &[Figure::MemoryPerStream, Figure::BaseMemory],
+    },
+];
+
+/// A short stream.
+pub(crate) fn short_stream() -> Workload {
+    Workload::new(10, true, 900, Pace::Free)
+}
+
+/// Those of the main table, and then the others.
+pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
+    SCENARIOS.iter().chain(FEWER)
+}
 
 const fn unary(
     name: &'static str,
@@ -82,6 +104,20 @@ impl Scenario {
     /// Whether it tells what is added to the direct way, so that this has to be measured as well.
     pub(crate) fn needs_direct(&self) -> bool {
         self.figures.iter().any(|figure| figure.is_added())
+    }
+
+    /// What a peer is asked for before it is measured: the same, or a short stream in place of a long one.
+    pub(crate) fn first_workload(
+        &self,
+        own: &Arc<Workload>,
+        stream: &Arc<Workload>,
+    ) -> Option<Arc<Workload>> {
+        match self.load {
+            Load::Unary { .. } => Some(Arc::clone(own)),
+            Load::Streams { .. } => Some(Arc::clone(stream)),
+            // Memory is first that of one that nobody has asked.
+            Load::Open { .. } => None,
+        }
     }
 
     /// What its clients ask for.
