@@ -1,6 +1,7 @@
 //! The gateway put together: what is in force now, how it starts, changes and ends.
 
 mod certificates;
+mod copies;
 mod current;
 mod drain;
 mod keys;
@@ -12,6 +13,7 @@ mod reload;
 mod runtime;
 mod start;
 
+pub(crate) use copies::{Copies, Room};
 pub(crate) use current::Current;
 pub(crate) use drain::{Drain, Running};
 pub use life::Gateway;
