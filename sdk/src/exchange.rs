@@ -1,5 +1,7 @@
 //! One request on its way through the gateway. It always has exactly one owner: dropping it ends it.
 
+mod mirrored;
+
 use std::{
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -463,7 +465,8 @@ impl Drop for Exchange {
                 Outcome::Replied
             }
             None if panicking => Outcome::GatewayError,
-            None if self.ending().is_cut() => Outcome::Interrupted,
+            // A copy has no client that could have gone.
+            None if self.ending().is_cut() || self.facts.is_mirrored() => Outcome::Interrupted,
             None => Outcome::ClientGone,
         };
         let facts = &self.facts;

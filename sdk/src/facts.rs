@@ -1,5 +1,7 @@
 //! What is known of an exchange so far, for filters to read and for the record.
 
+mod mirrored;
+
 use std::{
     borrow::Cow,
     net::IpAddr,
@@ -29,6 +31,8 @@ pub struct Facts {
     user_agent: Option<HeaderValue>,
     pub(crate) pipeline: Option<Arc<str>>,
     client_ip: IpAddr,
+    /// Whether it is a copy, for a mirror.
+    mirrored: bool,
     pub(crate) consumer: Option<Arc<Consumer>>,
     pub(crate) model: Option<String>,
     pub(crate) target: Option<Target>,
@@ -70,6 +74,7 @@ impl Facts {
             user_agent: head.headers.get(USER_AGENT).cloned(),
             pipeline,
             client_ip,
+            mirrored: false,
             consumer: None,
             model: None,
             target: None,
@@ -122,6 +127,12 @@ impl Facts {
     #[must_use]
     pub fn client_ip(&self) -> IpAddr {
         self.client_ip
+    }
+
+    /// Whether this is a copy of a request, whose answer nobody gets: it was sent to a [`Mirror`](crate::Mirror).
+    #[must_use]
+    pub fn is_mirrored(&self) -> bool {
+        self.mirrored
     }
 
     /// Who the request acts for, once a filter has said so.

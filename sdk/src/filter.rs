@@ -40,6 +40,13 @@ pub trait ResponseFilter: Send {
         Ok(())
     }
 
+    /// A copy of the request, of which this is known, is about to be sent to a mirror. What is given follows the copy as
+    /// this follows the request; without it the copy goes unnoticed here. An error keeps it from being sent, and the
+    /// request from nothing. Must not wait: the client does.
+    fn on_mirror(&self, _copy: &Facts) -> Result<Option<Box<dyn ResponseFilter>>, Error> {
+        Ok(None)
+    }
+
     /// An endpoint is about to be tried. Called for each attempt.
     fn on_attempt(&mut self, _facts: &Facts) {}
 

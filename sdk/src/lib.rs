@@ -51,7 +51,7 @@ pub use records::{NoRecords, RecordSink, Room, Ticket};
 pub use reply::{Head, Reply};
 pub use response::{BrokenOff, Deadlines, ResponseBody, UpstreamBody};
 pub use routes::{Answer, Generates, ModelPlace, Route, routes};
-pub use target::{Fallback, ModelOffer, Target};
+pub use target::{Fallback, Mirror, ModelOffer, Target};
 pub use vllm_gateway_record::{Outcome, Progress, Record, RecordView, TokenSource};
 pub use vllm_gateway_wire::peek::{Amount, Asked, Cost, List, Member, Peeked};
 pub use {http, inventory, jiff, serde, toml};

@@ -63,8 +63,7 @@ impl dyn RecordSink {
                 break;
             }
         }
-        let message = "the access log cannot take more records at the moment, and no request goes unrecorded";
-        Err(Error::unavailable("log_unavailable", message).retry_after(5))
+        Err(no_room())
     }
 
     fn ticket_for(self: &Arc<Self>, room: Room) -> Ticket {
@@ -72,10 +71,21 @@ impl dyn RecordSink {
     }
 }
 
+fn no_room() -> Error {
+    let message = "the access log cannot take more records at the moment, and no request goes unrecorded";
+    Error::unavailable("log_unavailable", message).retry_after(5)
+}
+
 /// Room for one record. Dropped unused, it gives the room back.
 pub struct Ticket(Option<(Arc<dyn RecordSink>, Room)>);
 
 impl Ticket {
+    /// Room for one more record in the same place, as for a copy of the request. Never waits.
+    pub fn another(&self) -> Result<Self, Error> {
+        let (sink, _) = self.0.as_ref().ok_or_else(no_room)?;
+        Ok(sink.ticket_for(sink.admit().ok_or_else(no_room)?))
+    }
+
     /// An upstream is about to be called.
     pub fn open(&mut self, facts: &Facts) {
         if let Some((sink, room)) = &mut self.0 {
@@ -119,4 +129,38 @@ impl RecordSink for NoRecords {
     fn close(&self, _room: Room, _facts: &Facts, _outcome: Outcome) {}
     fn release(&self, _room: Room) {}
     fn keep_for(&self, _retention: Option<Duration>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+    use super::*;
+
+    /// So much room is left.
+    struct Narrow(AtomicU64);
+
+    impl RecordSink for Narrow {
+        fn admit(&self) -> Option<Room> {
+            self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).ok().map(Room)
+        }
+        fn open(&self, _room: &mut Room, _facts: &Facts) {}
+        fn checkpoint(&self, _room: &mut Room, _facts: &Facts) {}
+        fn close(&self, _room: Room, _facts: &Facts, _outcome: Outcome) {}
+        fn release(&self, _room: Room) {
+            self.0.fetch_add(1, SeqCst);
+        }
+        fn keep_for(&self, _retention: Option<Duration>) {}
+    }
+
+    #[tokio::test]
+    async fn a_copy_takes_room_where_there_is_any_and_gives_it_back() {
+        let sink: Arc<dyn RecordSink> = Arc::new(Narrow(AtomicU64::new(2)));
+        let ticket = sink.ticket().await.unwrap();
+        let another = ticket.another().unwrap();
+        assert_eq!(ticket.another().err().unwrap().code().unwrap(), "log_unavailable");
+        drop(another);
+        assert!(ticket.another().is_ok());
+    }
 }

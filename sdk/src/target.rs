@@ -11,8 +11,19 @@ pub struct Target {
     pub model: Option<Arc<str>>,
     /// Where it goes if this upstream cannot take it, in this order.
     pub fallbacks: Option<Arc<[Fallback]>>,
+    /// Who gets a copy of it. Of a share of the requests only some have one: the lot is drawn by the filter.
+    pub mirror: Option<Arc<Mirror>>,
     /// The model is a LoRA adapter, which not every endpoint of the upstream may have.
     pub is_adapter: bool,
+}
+
+/// Who gets a copy of a request. Its answer is dropped, and its cost is recorded apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// The upstream, by its name in `gateway.toml`.
+    pub upstream: Arc<str>,
+    /// The model name to send instead of the client's.
+    pub model: Option<Arc<str>>,
 }
 
 /// What answers in the place of the model that was asked for.
@@ -20,7 +31,7 @@ pub struct Target {
 pub struct Fallback {
     /// The model, as clients name it: an app must be allowed to use it.
     pub model: Arc<str>,
-    /// Where it is served. Its own fallbacks do not count.
+    /// Where it is served. Its own fallbacks do not count, nor does its mirror.
     pub target: Target,
 }
 
@@ -28,7 +39,7 @@ impl Target {
     /// A target that leaves the model's name as the client wrote it.
     #[must_use]
     pub fn upstream(name: impl Into<Arc<str>>) -> Self {
-        Self { upstream: name.into(), model: None, fallbacks: None, is_adapter: false }
+        Self { upstream: name.into(), model: None, fallbacks: None, mirror: None, is_adapter: false }
     }
 }
 

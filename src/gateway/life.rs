@@ -102,7 +102,8 @@ impl Gateway {
 
     /// Ends it: new requests are refused, running ones may end within `shutdown_grace`, records reach the store.
     pub async fn shutdown(mut self) {
-        let Parts { store, directory, writer, drain, data, admin, lock, .. } = self.parts;
+        let Parts { current, store, directory, writer, drain, data, admin, lock, .. } = self.parts;
+        let copies = Arc::clone(&current.load().copies);
         drain.ending().begin();
         tracing::info!(running = drain.running(), "shutting down");
         if !drain.wait(drain.ending().grace()).await {
@@ -112,6 +113,9 @@ impl Gateway {
             drain.wait(Duration::from_secs(1)).await;
             data.stop_forceful();
         }
+        // Nobody waits for what runs for mirrors, so the last client's request is the end of it.
+        copies.cut();
+        copies.ended(Duration::from_secs(1)).await;
         data.stop_graceful(Duration::from_secs(2));
         data.ended().await;
         drain.wait(Duration::from_secs(1)).await;

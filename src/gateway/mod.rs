@@ -2,6 +2,7 @@
 
 mod adapters;
 mod certificates;
+mod copies;
 mod current;
 mod drain;
 mod keys;
@@ -13,6 +14,7 @@ mod reload;
 mod runtime;
 mod start;
 
+pub(crate) use copies::{Copies, Room};
 pub(crate) use current::Current;
 pub(crate) use drain::{Drain, Running};
 pub use life::Gateway;

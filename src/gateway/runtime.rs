@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use vllm_gateway_config::{Config, Network};
 use vllm_gateway_sdk::{BodyLimits, Ending, Pipeline, Route, Services, Step};
 
+use super::Copies;
 use crate::{
     telemetry::metrics::metrics,
     upstream::{ClientError, Known, Upstream, Upstreams},
@@ -25,6 +26,8 @@ pub(crate) struct Runtime {
     /// Whether any pipeline keeps records; then what is refused before a pipeline has one too.
     pub(crate) keeps_records: bool,
     pub(crate) limits: Arc<BodyLimits>,
+    /// What runs for mirrors.
+    pub(crate) copies: Arc<Copies>,
     /// When it was built.
     pub(crate) built: Timestamp,
 }
@@ -80,6 +83,10 @@ impl Runtime {
                 Some(old) => Arc::new(BodyLimits { budget: Arc::clone(&old.limits.budget), ..limits }),
                 None => Arc::new(limits),
             },
+            copies: old.map_or_else(
+                || Arc::new(Copies::new(server.body_memory.bytes())),
+                |old| Arc::clone(&old.copies),
+            ),
             built: Timestamp::now(),
             config,
         })

@@ -9,6 +9,7 @@ use vllm_gateway_sdk::{Error, Exchange, Fallback, Outcome, RequestBody};
 
 use super::{
     answer::{Taken, usable},
+    copy::mirror,
     early::Teller,
     headers::{self, RESPONSE},
     plan::Plan,
@@ -52,6 +53,14 @@ impl Failure {
         let message = "no server for this model can be reached at the moment";
         let error = Error::unavailable("no_healthy_endpoint", message).retry_after(5).outcome(outcome);
         Self::elsewhere(error)
+    }
+
+    /// What is answered, since nobody else is asked.
+    fn told(self) -> Result<Taken, Error> {
+        match self.told {
+            Told::Ours(error) => Err(error),
+            Told::Theirs(taken) => Ok(*taken),
+        }
     }
 
     pub(super) fn no_descriptor() -> Self {
@@ -100,9 +109,21 @@ pub(super) async fn take(
                 Err(failure) => failure,
             };
     }
-    match failure.told {
-        Told::Ours(error) => Err(error),
-        Told::Theirs(taken) => Ok(*taken),
+    failure.told()
+}
+
+/// One attempt at the endpoint of this slot and at no other, whatever comes of it.
+pub(super) async fn once(
+    ex: &mut Exchange,
+    upstream: &Upstream,
+    lease: Lease,
+    plan: &Plan,
+    total: Instant,
+) -> Result<Taken, Error> {
+    match attempt(ex, upstream, lease, plan, total).await {
+        Ok(Attempt::Taken(taken)) => Ok(taken),
+        Ok(Attempt::NotSent) => Failure::nobody(true).told(),
+        Ok(Attempt::Failed(failure, _)) | Err(failure) => failure.told(),
     }
 }
 
@@ -150,6 +171,7 @@ async fn at_upstream(
             upstream = Arc::clone(lease.upstream());
         }
         let at = lease.index();
+        mirror(ex, runtime, body);
         match attempt(ex, &upstream, lease, &plan, total).await? {
             Attempt::Taken(taken) => return Ok(taken),
             Attempt::NotSent => {

@@ -78,7 +78,12 @@ async fn body_of(ex: &mut Exchange) -> Result<RequestBody, Error> {
     ex.take_body().ok_or_else(Error::internal)
 }
 
-fn respond(mut ex: Box<Exchange>, taken: Taken, started: Instant, heartbeat: Option<Duration>) -> Answered {
+pub(super) fn respond(
+    mut ex: Box<Exchange>,
+    taken: Taken,
+    started: Instant,
+    heartbeat: Option<Duration>,
+) -> Answered {
     let Taken { status, mut headers, body, lease, hide, choices, gap, total } = taken;
     headers.remove(CONTENT_ENCODING);
     // Not what the head declares, but what it comes to: `Transfer-Encoding` overrides a length beside it, and where a

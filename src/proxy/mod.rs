@@ -3,6 +3,7 @@
 mod answer;
 mod attempts;
 mod body;
+mod copy;
 mod dispatch;
 mod early;
 mod headers;

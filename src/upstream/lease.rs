@@ -29,6 +29,8 @@ pub(crate) struct Running {
     requests: AtomicU32,
     /// How many of them are second tries that have no answer yet.
     retries: AtomicU32,
+    /// How many are copies, for which this is the mirror.
+    copies: AtomicU32,
 }
 
 impl Upstream {
@@ -98,6 +100,18 @@ impl Upstream {
     }
 }
 
+impl Upstream {
+    /// A place for one more copy, if there is one: each endpoint gets so many at most, lest a mirror that hangs gathers
+    /// them.
+    pub(crate) fn place_for_a_copy(&self) -> Option<CopyPlace> {
+        const MOST_PER_ENDPOINT: usize = 64;
+        let most = self.endpoints.len().saturating_mul(MOST_PER_ENDPOINT);
+        let place = CopyPlace { running: Arc::clone(&self.running) };
+        let before = usize::try_from(self.running.copies.fetch_add(1, Relaxed)).unwrap_or(usize::MAX);
+        (before < most).then_some(place)
+    }
+}
+
 /// A slot at an endpoint.
 pub(crate) struct Lease {
     upstream: Arc<Upstream>,
@@ -153,5 +167,16 @@ pub(crate) struct Retry {
 impl Drop for Retry {
     fn drop(&mut self) {
         self.running.retries.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The place of a copy at the mirror.
+pub(crate) struct CopyPlace {
+    running: Arc<Running>,
+}
+
+impl Drop for CopyPlace {
+    fn drop(&mut self) {
+        self.running.copies.fetch_sub(1, Relaxed);
     }
 }

@@ -9,6 +9,8 @@ mod fallbacks;
 mod health;
 mod life;
 mod line;
+mod mirror;
+mod mirror_at_the_end;
 mod policies;
 mod reload;
 mod retries;

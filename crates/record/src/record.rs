@@ -23,7 +23,7 @@ pub struct Record<S = String> {
     /// When the request's head had been read.
     #[schemars(with = "String")]
     pub time: Timestamp,
-    /// The app that the request acted for.
+    /// The app that the request acted for; `null` of a copy for a mirror, which acts for nobody.
     pub app_id: Option<S>,
     /// The app's name at that time.
     pub org_name: Option<S>,
@@ -33,7 +33,7 @@ pub struct Record<S = String> {
     pub method: S,
     /// Request path, without the query.
     pub path: S,
-    /// The pipeline that served it; `null` when refused before one was chosen.
+    /// The pipeline that served it; of a copy for a mirror, `mirror of` that one. `null` when refused before one was chosen.
     pub pipeline: Option<S>,
     /// The model that the client asked for.
     pub model: Option<S>,

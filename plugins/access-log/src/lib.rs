@@ -60,6 +60,12 @@ struct Entry {
 }
 
 impl ResponseFilter for Entry {
+    fn on_mirror(&self, _copy: &Facts) -> Result<Option<Box<dyn ResponseFilter>>, Error> {
+        // Rather not sent than unrecorded.
+        let ticket = self.ticket.another()?;
+        Ok(Some(Box::new(Self { ticket, opened: None })))
+    }
+
     fn on_attempt(&mut self, facts: &Facts) {
         if self.opened == Some(facts.fallbacks()) {
             self.ticket.checkpoint(facts);

@@ -1,5 +1,6 @@
 //! Sends each request to the upstream that serves the model it names.
 
+mod mirror;
 mod options;
 mod targets;
 
@@ -47,9 +48,12 @@ impl Plugin for ModelRoute {
                 match cx.upstream(&share.upstream) {
                     Ok(upstream) => {
                         let model = share.model.as_deref().map(Arc::from);
+                        let mirror = share.mirror.as_ref().and_then(|mirror| mirror.mirror(cx));
+                        let percent = share.mirror.as_ref().map_or(0.0, |mirror| mirror.percent);
                         targets.add(
                             share.weight,
-                            Target { upstream, model, fallbacks: None, is_adapter: false },
+                            percent,
+                            Target { upstream, model, fallbacks: None, mirror, is_adapter: false },
                         );
                     }
                     Err(error) => cx.fault(error.at(entry.way(name, &index.to_string(), "upstream"))),
@@ -91,7 +95,7 @@ impl Filter for ModelRoute {
             }
         };
         let target = targets.pick().ok_or_else(Error::model_not_found)?;
-        ex.route_to(target.clone())?;
+        ex.route_to(target)?;
         Ok(Flow::Continue)
     }
 
@@ -126,7 +130,8 @@ fn offers(routes: &HashMap<Arc<str>, Targets>, with_adapters: bool) -> Vec<Model
 fn with_fallbacks(options: &Options, routes: &HashMap<Arc<str>, Targets>) -> HashMap<Arc<str>, Targets> {
     let of = |fallback: &String| {
         let (model, targets) = routes.get_key_value(fallback.as_str())?;
-        Some(Fallback { model: Arc::clone(model), target: targets.first()?.clone() })
+        let target = Target { mirror: None, ..targets.first()?.clone() };
+        Some(Fallback { model: Arc::clone(model), target })
     };
     let with = |(name, targets): (&Arc<str>, &Targets)| {
         let mut targets = targets.clone();

@@ -12,13 +12,16 @@ use serde::{
 };
 use vllm_gateway_sdk::{BuildCx, BuildError, decode::near_miss};
 
+use crate::mirror::MirrorOptions;
+
 /// Options of `model-route`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Options {
     /// The model names that clients use, and what serves each: the name of an upstream; a table with `upstream`,
-    /// `model` (the name to send there instead) and `fallbacks` (models that answer in its place); or a list of such
-    /// tables with a `weight` each, between which requests are divided, as for a canary.
+    /// `model` (the name to send there instead), `fallbacks` (models that answer in its place) and `mirror` (who gets a
+    /// copy of some requests); or a list of such tables with a `weight` each, between which requests are divided, as for
+    /// a canary.
     #[serde(deserialize_with = "models")]
     pub(crate) models: BTreeMap<String, Entry>,
     /// The model meant by requests that name none. Without it they are refused with 400.
@@ -53,6 +56,9 @@ pub(crate) struct Share {
     /// or busy. An app must be allowed to use them.
     #[serde(default)]
     pub(crate) fallbacks: Vec<String>,
+    /// Another upstream that gets a copy of a share of these requests, as to try a new model with what is really asked. Its
+    /// answers are dropped, its cost is recorded apart, and clients notice nothing of it.
+    pub(crate) mirror: Option<MirrorOptions>,
     /// In a list: its share of the requests, compared with the weights of the others; 0 is none.
     #[serde(default = "one")]
     pub(crate) weight: u32,
@@ -91,6 +97,9 @@ impl Options {
                 let index = index.to_string();
                 if share.model.as_deref() == Some("") {
                     cx.fault(cx.at(entry.way(name, &index, "model"), "the model to send must have a name"));
+                }
+                if let Some(mirror) = &share.mirror {
+                    mirror.check(name, share, &entry.way(name, &index, "mirror"), cx);
                 }
                 self.check_fallbacks(name, &entry.way(name, &index, "fallbacks"), &share.fallbacks, cx);
             }
@@ -166,7 +175,7 @@ impl<'de> Deserialize<'de> for Entry {
 
             fn visit_str<E: de::Error>(self, upstream: &str) -> Result<Entry, E> {
                 let upstream = upstream.to_owned();
-                let share = Share { upstream, model: None, fallbacks: Vec::new(), weight: 1 };
+                let share = Share { upstream, model: None, fallbacks: Vec::new(), mirror: None, weight: 1 };
                 Ok(Entry { shares: vec![share], is_list: false })
             }
 

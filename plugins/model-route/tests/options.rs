@@ -63,6 +63,63 @@ fn fallbacks_must_be_other_models_each_named_once() {
 }
 
 #[test]
+fn a_mirror_is_another_upstream_or_another_model_and_gets_a_share() {
+    let with = |mirror: &str| {
+        problems(&format!("[model-route.models]\na = {{ upstream = \"big\", mirror = {{ {mirror} }} }}"))
+    };
+    for good in [
+        r#"upstream = "small", percent = 10"#,
+        r#"upstream = "small", model = "b", percent = 0.5"#,
+        r#"upstream = "big", model = "b", percent = 100"#,
+        r#"upstream = "small", percent = 0"#,
+    ] {
+        assert_eq!(with(good), [""; 0], "{good}");
+    }
+    assert_eq!(
+        with(r#"upstream = "smal", percent = 1"#),
+        ["5:47: no upstream named `smal` (did you mean `small`?)"]
+    );
+    assert_eq!(
+        with(r#"upstream = "small", model = "", percent = 1"#),
+        ["5:64: the model to send must have a name"]
+    );
+    for absurd in ["-1", "100.1", "1e9", "nan", "inf"] {
+        let found = with(&format!(r#"upstream = "small", percent = {absurd}"#));
+        assert_eq!(found, ["5:66: a share of the requests is from 0 to 100 percent"], "{absurd}");
+    }
+    let same = "the mirror is what serves this model already: name another upstream or another model";
+    for found in
+        [with(r#"upstream = "big", percent = 1"#), with(r#"upstream = "big", model = "a", percent = 1"#)]
+    {
+        assert_eq!(found, [format!("5:34: {same}")]);
+    }
+    for (wrong, expected) in [
+        (r#"upstream = "small""#, "missing field `percent`"),
+        ("percent = 1", "missing field `upstream`"),
+        (r#"upstream = "small", percent = "10""#, "expected a number"),
+        (r#"upstream = "small", percent = 1, modl = "b""#, "did you mean `model`?"),
+    ] {
+        let found = with(wrong);
+        assert!(found.len() == 1 && found[0].contains(expected), "{wrong}: {found:?}");
+    }
+}
+
+#[test]
+fn in_a_list_each_share_has_a_mirror_of_its_own() {
+    let found = problems(
+        "[model-route.models]\na = [{ upstream = \"big\", mirror = { upstream = \"small\", percent = 1 } }, { upstream = \"small\", mirror = { upstream = \"smal\", percent = 101 } }]",
+    );
+    let expected = [
+        "no upstream named `smal` (did you mean `small`?)",
+        "a share of the requests is from 0 to 100 percent",
+    ];
+    for expected in expected {
+        assert_eq!(found.iter().filter(|found| found.ends_with(expected)).count(), 1, "{found:#?}");
+    }
+    assert_eq!(found.len(), 2, "{found:#?}");
+}
+
+#[test]
 fn every_wrong_entry_is_told_at_its_place() {
     let found = problems(
         "[model-route.models]\na = 7\nb = { upstream = \"big\", modl = \"x\" }\nc = { upstream = true }\nd = { model = \"x\" }\ne = { upstream = \"big\", fallbacks = \"f\" }",

@@ -11,12 +11,13 @@ use crate::gateway::{Drain, Running};
 pub(crate) struct Measure {
     /// Found when an upstream is about to be called, and held from then on.
     series: Option<Arc<Series>>,
-    _running: Running,
+    /// None of a copy: nobody waits for it.
+    _running: Option<Running>,
 }
 
 impl Measure {
     pub(crate) fn new(drain: &Arc<Drain>) -> Self {
-        Self { series: None, _running: drain.enter() }
+        Self { series: None, _running: Some(drain.enter()) }
     }
 }
 
@@ -26,6 +27,10 @@ impl ResponseFilter for Measure {
         series.model.in_flight.inc();
         self.series = Some(series);
         Ok(())
+    }
+
+    fn on_mirror(&self, _copy: &Facts) -> Result<Option<Box<dyn ResponseFilter>>, Error> {
+        Ok(Some(Box::new(Self { series: None, _running: None })))
     }
 
     /// vLLM sends the head long before the first token, so here the gateway's own time ends.
@@ -64,10 +69,15 @@ impl ResponseFilter for Measure {
     }
 }
 
-/// Only models that were routed are named: what a client makes up must not grow the metrics.
+/// Only models that were routed are named: what a client makes up must not grow the metrics. What was mirrored has a
+/// model of its own, since tokens and times are told by model alone.
 fn series_of(facts: &Facts) -> Arc<Series> {
-    metrics()
-        .series(facts.pipeline().unwrap_or_default(), facts.target().and(facts.model()).unwrap_or_default())
+    let pipeline = facts.pipeline().unwrap_or_default();
+    let model = facts.target().and(facts.model()).unwrap_or_default();
+    if facts.is_mirrored() {
+        return metrics().series(pipeline, &format!("mirror of {model}"));
+    }
+    metrics().series(pipeline, model)
 }
 
 fn per_token(streaming: Duration, tokens: u64) -> Option<Duration> {

@@ -99,6 +99,11 @@ impl Metrics {
         self.detours(upstream).turned_away.of(reason).inc();
     }
 
+    /// A copy was sent to this mirror, or not.
+    pub(crate) fn mirrored(&self, upstream: &str, result: &'static str) {
+        self.detours(upstream).mirrored.of(result).inc();
+    }
+
     fn detours(&self, upstream: &str) -> Arc<Detours> {
         self.detours.get(upstream, "", || Detours::new(upstream))
     }
@@ -252,6 +257,15 @@ impl Metrics {
         for row in rows.iter() {
             for (reason, counter) in row.turned_away.iter() {
                 away.put(&[("upstream", &row.upstream), ("reason", reason)], counter);
+            }
+        }
+        drop(away);
+        let help =
+            "Copies of requests for which this upstream is the mirror: sent, or skipped for want of room.";
+        let mut mirrored = page.family("mirrored_requests_total", help);
+        for row in rows.iter() {
+            for (result, counter) in row.mirrored.iter() {
+                mirrored.put(&[("upstream", &row.upstream), ("result", result)], counter);
             }
         }
     }

@@ -130,6 +130,8 @@ pub(super) struct Detours {
     pub(super) retries: Tally<&'static str>,
     pub(super) fallbacks: Counter,
     pub(super) turned_away: Tally<&'static str>,
+    /// Copies for which it is the mirror.
+    pub(super) mirrored: Tally<&'static str>,
 }
 
 impl Detours {
@@ -139,6 +141,7 @@ impl Detours {
             retries: Tally::default(),
             fallbacks: Counter::default(),
             turned_away: Tally::default(),
+            mirrored: Tally::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     path::Path,
+    sync::Arc,
 };
 
 use vllm_gateway_sdk::{Fact, routes};
@@ -121,7 +122,10 @@ fn unused(draft: &Draft<'_>, filters: &BTreeMap<String, BuiltFilter>, report: &m
         if chooses && offers.is_empty() {
             return;
         }
-        used.extend(offers.into_iter().map(|offer| offer.target.upstream));
+        for target in offers.into_iter().map(|offer| offer.target) {
+            used.extend(target.mirror.map(|mirror| Arc::clone(&mirror.upstream)));
+            used.insert(target.upstream);
+        }
     }
     for upstream in draft.upstreams.iter().filter(|upstream| !used.contains(upstream.name.as_str())) {
         report
