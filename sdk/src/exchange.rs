@@ -262,6 +262,11 @@ impl Exchange {
         true
     }
 
+    /// The answer is asked for as a stream by something else than the body.
+    pub fn asks_for_stream(&mut self) {
+        self.facts.stream = true;
+    }
+
     /// The upstream's head arrived, that long after it was first asked.
     pub fn answered(&mut self, wait: Duration) {
         self.facts.upstream_wait = wait;
@@ -269,7 +274,9 @@ impl Exchange {
 
     /// The head of the response is about to go out. After a panic of a filter it must not: answer with the error.
     pub fn respond(&mut self, head: &mut Head) -> Result<(), Error> {
-        catch_unwind(AssertUnwindSafe(|| self.show_head(head))).map_err(|_panic| self.panicked("on_head"))
+        catch_unwind(AssertUnwindSafe(|| self.show_head(head))).map_err(|_panic| self.panicked("on_head"))?;
+        self.close_behind(head);
+        Ok(())
     }
 
     fn show_head(&mut self, head: &mut Head) {

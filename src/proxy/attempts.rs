@@ -2,6 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Instant};
 
+use http::Method;
 use vllm_gateway_client::{Request, Response, SendError, send};
 use vllm_gateway_config::RetryOn;
 use vllm_gateway_fleet::{Key, Tried};
@@ -57,6 +58,14 @@ impl Failure {
         let message = "the gateway has as many connections as it may: try again in a moment";
         Error::unavailable("overloaded", message).into()
     }
+
+    /// What the client gets.
+    pub(super) fn told(self) -> Result<Taken, Error> {
+        match self.told {
+            Told::Ours(error) => Err(error),
+            Told::Theirs(taken) => Ok(*taken),
+        }
+    }
 }
 
 /// Sends the request to the upstream that it is meant for, and if that cannot take it, to those that may answer in its
@@ -94,14 +103,11 @@ pub(super) async fn take(
             Err(failure) => failure,
         };
     }
-    match failure.told {
-        Told::Ours(error) => Err(error),
-        Told::Theirs(taken) => Ok(*taken),
-    }
+    failure.told()
 }
 
 /// What came of an attempt.
-enum Attempt {
+pub(super) enum Attempt {
     Taken(Taken),
     /// Nothing was sent: the next endpoint may have it.
     NotSent,
@@ -207,7 +213,7 @@ async fn slot(
     Ok(lease.map_or(Slot::Nobody, Slot::Taken))
 }
 
-async fn attempt(
+pub(super) async fn attempt(
     ex: &mut Exchange,
     upstream: &Upstream,
     lease: Lease,
@@ -290,10 +296,13 @@ async fn refused(
 }
 
 fn request(ex: &Exchange, upstream: &Upstream, endpoint: &Endpoint, plan: &Plan) -> Request {
-    let mut request = Request::post(&endpoint.origin, ex.route().path);
+    let path = plan.path.as_deref().unwrap_or(ex.route().path);
+    let gets = ex.request().method == Method::GET;
+    let mut request =
+        if gets { Request::get(&endpoint.origin, path) } else { Request::post(&endpoint.origin, path) };
     let id = ex.facts().request_id();
     headers::to_upstream(&mut request, &ex.request().headers, id, upstream.authorization.as_ref());
-    request.body(&plan.segments)
+    if gets { request.without_body() } else { request.body(&plan.segments) }
 }
 
 fn word(reason: RetryOn) -> &'static str {

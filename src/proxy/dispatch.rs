@@ -9,11 +9,13 @@ use http::{
     HeaderValue, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
 };
-use vllm_gateway_sdk::{AnswerReader, Deadlines, Error, Exchange, Head, Reply, RequestBody, ResponseBody};
+use vllm_gateway_sdk::{
+    Answer, AnswerReader, Deadlines, Error, Exchange, Head, Reply, RequestBody, ResponseBody,
+};
 use vllm_gateway_wire::sse::Hide;
 
-use super::{answer::Taken, attempts, body::Leased};
-use crate::{gateway::Runtime, upstream::Upstream};
+use super::{answer::Taken, attempts, body::Leased, bound, continued};
+use crate::{gateway::Runtime, responses::Responses, upstream::Upstream};
 
 /// An answer on its way to the client.
 pub(crate) enum Answered {
@@ -24,18 +26,45 @@ pub(crate) enum Answered {
 }
 
 /// Sends the request of this exchange to this upstream, which its target names; `runtime` has those of its fallbacks.
+/// `responses` is touched by those of `/v1/responses` only.
 /// `heartbeat` is the silence after which a stream carries a comment.
 pub(crate) async fn dispatch(
     mut ex: Box<Exchange>,
     upstream: &Arc<Upstream>,
     runtime: &Runtime,
+    responses: &Arc<Responses>,
     heartbeat: Option<Duration>,
 ) -> Answered {
     let started = Instant::now();
     let taken = match body_of(&mut ex).await {
+        Ok(body) if ex.route().answer == Answer::Responses => {
+            // Boxed, so that no other route carries it along.
+            Box::pin(continued::take(&mut ex, upstream, runtime, responses, &body)).await
+        }
         Ok(body) => attempts::take(&mut ex, upstream, runtime, &body).await,
         Err(error) => Err(error),
     };
+    answered(ex, taken, started, heartbeat)
+}
+
+/// Asks the endpoint that keeps it for the response that the path names. The request's body, if it has any, is not read.
+pub(crate) async fn dispatch_stored(
+    mut ex: Box<Exchange>,
+    runtime: &Runtime,
+    responses: &Responses,
+    heartbeat: Option<Duration>,
+) -> Answered {
+    let started = Instant::now();
+    let taken = bound::ask(&mut ex, runtime, responses).await;
+    answered(ex, taken, started, heartbeat)
+}
+
+fn answered(
+    mut ex: Box<Exchange>,
+    taken: Result<Taken, Error>,
+    started: Instant,
+    heartbeat: Option<Duration>,
+) -> Answered {
     ex.answered(started.elapsed());
     match taken {
         Ok(taken) => respond(ex, taken, started, heartbeat),
@@ -86,6 +115,7 @@ fn respond(mut ex: Box<Exchange>, taken: Taken, started: Instant, heartbeat: Opt
     Answered::Response(head, Box::new(body))
 }
 
-fn is_event_stream(kind: &HeaderValue) -> bool {
+/// Whether this content type is that of a stream of events.
+pub(crate) fn is_event_stream(kind: &HeaderValue) -> bool {
     kind.as_bytes().get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
 }

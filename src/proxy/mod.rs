@@ -1,8 +1,11 @@
 //! The way to an upstream and back: attempts, what is sent, what is let through.
 
 mod answer;
+mod asked;
 mod attempts;
 mod body;
+mod bound;
+mod continued;
 mod dispatch;
 mod headers;
 mod plan;
@@ -10,4 +13,4 @@ mod refusal;
 mod wait;
 
 pub(crate) use body::Leased;
-pub(crate) use dispatch::{Answered, dispatch};
+pub(crate) use dispatch::{Answered, dispatch, dispatch_stored, is_event_stream};

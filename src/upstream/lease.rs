@@ -27,6 +27,8 @@ pub(crate) struct Running {
     requests: AtomicU32,
     /// How many of them are second tries that have no answer yet.
     retries: AtomicU32,
+    /// How many wait for one endpoint, beside the line.
+    waiting: AtomicU32,
 }
 
 impl Upstream {
@@ -71,6 +73,17 @@ impl Upstream {
         Err(NoSlot::Full)
     }
 
+    /// A slot at this endpoint, however busy it is and also if it is drained: nothing is generated for it.
+    pub(crate) fn slot_at(self: &Arc<Self>, at: usize) -> Result<Lease, NoSlot> {
+        let endpoint = self.endpoints.get(at).ok_or(NoSlot::Nobody)?;
+        let descriptor = Descriptor::for_upstream().ok_or(NoSlot::NoDescriptor)?;
+        if self.max_concurrent.is_some() {
+            self.running.requests.fetch_add(1, Relaxed);
+        }
+        endpoint.server.take(None);
+        Ok(Lease { upstream: Arc::clone(self), at, start: None, _descriptor: descriptor })
+    }
+
     /// Calls who waits, if there is room for one more.
     pub(crate) fn call_if_there_is_room(&self) {
         if self.line.is_empty() {
@@ -83,6 +96,13 @@ impl Upstream {
         }
     }
 
+    /// Leave to wait beside the line, unless as many do as may stand in it.
+    pub(crate) fn beside_the_line(&self) -> Option<Beside> {
+        let beside = Beside { running: Arc::clone(&self.running) };
+        let waiting = self.running.waiting.fetch_add(1, Relaxed);
+        usize::try_from(waiting).is_ok_and(|waiting| waiting < self.queue.size).then_some(beside)
+    }
+
     /// Leave to try a request a second time, unless too many are being tried again already.
     pub(crate) fn retry(&self) -> Option<Retry> {
         /// So many may always be.
@@ -90,6 +110,17 @@ impl Upstream {
         let most = (u64::from(self.fleet.in_flight()) * u64::from(self.retry_budget) / 100).max(LEAST.into());
         let retry = Retry { running: Arc::clone(&self.running) };
         (u64::from(self.running.retries.fetch_add(1, Relaxed)) < most).then_some(retry)
+    }
+}
+
+/// A place beside the line, for a request that only one endpoint can serve.
+pub(crate) struct Beside {
+    running: Arc<Running>,
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.running.waiting.fetch_sub(1, Relaxed);
     }
 }
 

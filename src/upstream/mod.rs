@@ -26,6 +26,7 @@ use vllm_gateway_fleet::{Fleet, Line, Member, Policy, PrefixTable, Tolerance};
 pub(crate) use catalogue::Catalogue;
 pub(crate) use client::{ClientError, needs_tls};
 pub(crate) use endpoint::Endpoint;
+pub(crate) use key::pieces;
 pub(crate) use lease::{Lease, NoSlot};
 use roster::Seat;
 pub(crate) use roster::{Change, Presence, Roster, place};

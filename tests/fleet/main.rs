@@ -9,6 +9,7 @@ mod life;
 mod line;
 mod policies;
 mod reload;
+mod responses;
 mod retries;
 mod stale;
 mod yard;
