@@ -8,6 +8,7 @@ mod descriptors;
 mod gateway;
 mod plugins;
 mod proxy;
+mod responses;
 mod server;
 mod telemetry;
 mod upstream;

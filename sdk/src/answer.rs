@@ -49,6 +49,8 @@ pub struct AnswerReader {
     form: Form,
     /// The route's streams end with an event that says so.
     terminated: bool,
+    /// Whether what it says that it cost is new.
+    counts: bool,
 }
 
 enum Form {
@@ -63,24 +65,25 @@ impl AnswerReader {
     #[must_use]
     pub fn stream(answer: Answer, hide: Hide, choices: Choices, fingerprint: Arc<Fingerprint>) -> Self {
         let kind = match answer {
-            Answer::Responses => Kind::Responses,
+            Answer::Responses | Answer::Stored => Kind::Responses,
             Answer::Messages => Kind::Messages,
             Answer::Completion | Answer::Unary | Answer::Uncounted | Answer::Models => Kind::OpenAi,
         };
         let Choices { several, n } = choices;
         let plan = StreamPlan { kind, hide, several, n, fingerprint: fingerprint.get() };
-        Self { form: Form::Stream(Box::new(StreamReader::new(plan)), kind, fingerprint), terminated: true }
+        let form = Form::Stream(Box::new(StreamReader::new(plan)), kind, fingerprint);
+        Self { form, terminated: true, counts: answer != Answer::Stored }
     }
 
     /// For an answer in one piece; `metadata` is the header that describes embeddings sent as bytes.
     #[must_use]
     pub fn whole(answer: Answer, metadata: Option<&[u8]>) -> Self {
         let form = match (answer, metadata) {
-            (Answer::Uncounted | Answer::Models, _) => Form::Known(None),
+            (Answer::Uncounted | Answer::Stored | Answer::Models, _) => Form::Known(None),
             (_, Some(metadata)) => Form::Known(usage_of_metadata(metadata)),
             (_, None) => Form::Whole(BodyReader::new()),
         };
-        Self { form, terminated: false }
+        Self { form, terminated: false, counts: true }
     }
 
     /// Reads a chunk; gives what of it, and of what was held before, goes to the client now.
@@ -136,6 +139,9 @@ impl AnswerReader {
     /// What a stream that still runs has counted so far, if it says so; cheap enough for every chunk.
     pub(crate) fn running(&self) -> Option<Tokens> {
         let Form::Stream(reader, kind, _) = &self.form else { return None };
+        if !self.counts {
+            return None;
+        }
         let (usage, source) = stream_tokens(reader.running_usage(), reader.delta_events(), *kind);
         Some(Tokens { usage: usage.filter(is_believable)?, source })
     }
@@ -152,7 +158,9 @@ impl AnswerReader {
             Form::Whole(reader) => (reader.usage(), TokenSource::Usage),
             Form::Known(usage) => (*usage, TokenSource::Usage),
         };
-        usage.filter(is_believable).map_or_else(Tokens::default, |usage| Tokens { usage, source })
+        usage
+            .filter(|usage| self.counts && is_believable(usage))
+            .map_or_else(Tokens::default, |usage| Tokens { usage, source })
     }
 }
 
@@ -196,6 +204,24 @@ mod tests {
         let tokens = tokens_of(r#"{"usage":{"prompt_tokens":3,"total_tokens":5,"completion_tokens":2}}"#);
         assert_eq!((tokens.usage.prompt, tokens.usage.completion), (Some(3), Some(2)));
         assert_eq!(tokens.source, TokenSource::Usage);
+    }
+
+    #[test]
+    fn what_was_counted_when_it_was_made_is_not_counted_again() {
+        const EVENT: &str = "event: response.completed\ndata: {\"response\":{\"id\":\"resp_1\",\"usage\":{\"input_tokens\":3,\
+            \"output_tokens\":2,\"total_tokens\":5}},\"sequence_number\":9,\"type\":\"response.completed\"}\n\n";
+        let choices = Choices { several: false, n: 1 };
+        for (answer, counted) in [(Answer::Responses, Some(5)), (Answer::Stored, None)] {
+            let mut reader = AnswerReader::stream(answer, Hide::Nothing, choices, Arc::default());
+            reader.push(&Bytes::from_static(EVENT.as_bytes()));
+            assert!(reader.saw_terminator());
+            assert_eq!(reader.running().and_then(|tokens| tokens.usage.total), counted, "{answer:?}");
+            assert_eq!(reader.tokens().usage.total, counted, "{answer:?}");
+        }
+        let mut reader = AnswerReader::whole(Answer::Stored, None);
+        reader
+            .push(&Bytes::from_static(br#"{"usage":{"input_tokens":3,"output_tokens":2,"total_tokens":5}}"#));
+        assert_eq!(reader.tokens(), Tokens::default());
     }
 
     #[test]

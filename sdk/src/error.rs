@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use http::{HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Outcome, Reply};
 
@@ -27,6 +27,8 @@ pub struct Error {
     retry_after: Option<u32>,
     allow: Option<&'static str>,
     outcome: Outcome,
+    /// Whether clients are told the status as its code, a number, as vLLM does.
+    like_vllm: bool,
 }
 
 impl Error {
@@ -51,6 +53,7 @@ impl Error {
             retry_after: None,
             allow: None,
             outcome: Outcome::Replied,
+            like_vllm: false,
         }
     }
 
@@ -87,6 +90,17 @@ impl Error {
     #[must_use]
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such route here")
+    }
+
+    /// 404: this app has no such response. In vLLM's own shape: it says the same of one that it does not have, and whose
+    /// response it is nobody else is told.
+    #[must_use]
+    pub fn response_not_found() -> Self {
+        let message = "there is no response with this id";
+        Self {
+            like_vllm: true,
+            ..Self::new(StatusCode::NOT_FOUND, "response_not_found", message).param("response_id")
+        }
     }
 
     /// 405, with the methods that the route takes.
@@ -208,7 +222,7 @@ impl Error {
     pub fn body(&self, api: Api) -> String {
         match api {
             Api::OpenAi => json!({"error": {
-                "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
+                "message": self.message, "type": self.kind, "param": self.param, "code": self.told_code(),
             }}),
             Api::Anthropic => json!({"type": "error", "error": {
                 "type": self.anthropic_kind(), "message": self.message,
@@ -232,6 +246,10 @@ impl Error {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         reply
+    }
+
+    fn told_code(&self) -> Value {
+        if self.like_vllm { self.status.as_u16().into() } else { self.code.as_deref().into() }
     }
 
     /// The words that Anthropic's clients know.

@@ -280,6 +280,11 @@ impl Exchange {
         self.early
     }
 
+    /// The answer is asked for as a stream by something else than the body.
+    pub fn asks_for_stream(&mut self) {
+        self.facts.stream = true;
+    }
+
     /// The upstream's head arrived, that long after it was first asked.
     pub fn answered(&mut self, wait: Duration) {
         self.facts.upstream_wait = wait;
@@ -287,7 +292,9 @@ impl Exchange {
 
     /// The head of the response is about to go out. After a panic of a filter it must not: answer with the error.
     pub fn respond(&mut self, head: &mut Head) -> Result<(), Error> {
-        catch_unwind(AssertUnwindSafe(|| self.show_head(head))).map_err(|_panic| self.panicked("on_head"))
+        catch_unwind(AssertUnwindSafe(|| self.show_head(head))).map_err(|_panic| self.panicked("on_head"))?;
+        self.close_behind(head);
+        Ok(())
     }
 
     fn show_head(&mut self, head: &mut Head) {
@@ -379,9 +386,10 @@ impl Exchange {
     #[must_use]
     pub fn refuse(&mut self, error: &Error) -> Reply {
         self.facts.error_code = error.code().cloned();
-        let reply = match self.early {
-            true => Reply::events(error_event(error, self.route.api, self.route.answer)),
-            false => error.reply(self.route.api),
+        let reply = if self.early {
+            Reply::events(error_event(error, self.route.api, self.route.answer))
+        } else {
+            error.reply(self.route.api)
         };
         self.reply(reply, error.ends_as())
     }

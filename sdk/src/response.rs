@@ -374,7 +374,7 @@ impl<B> Drop for ResponseBody<B> {
 pub(crate) fn error_event(error: &Error, api: Api, answer: Answer) -> String {
     match (api, answer) {
         (Api::Anthropic, _) => format!("event: error\ndata: {}\n\n", error.body(api)),
-        (Api::OpenAi, Answer::Responses) => {
+        (Api::OpenAi, Answer::Responses | Answer::Stored) => {
             let event = serde_json::json!({
                 "type": "error", "code": error.code(), "message": error.message(), "param": null,
             });

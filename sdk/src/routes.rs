@@ -1,17 +1,20 @@
 //! The routes that apps may use: the one table that says how each is treated.
 //!
 //! From the route list of vLLM 0.32 (its OpenAPI document and the routes it logs at start). What is not here is
-//! not reachable: vLLM's administration routes, `/v1/realtime`, and `/v1/responses/{id}` with its `cancel`.
+//! not reachable: vLLM's administration routes and `/v1/realtime`.
 
 use http::Method;
+use vllm_gateway_wire::response_id::is_id;
 
 use crate::Api;
 
 /// How one route is treated.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The exact path, at the client and at vLLM.
+    /// The exact path, at the client and at vLLM; `{id}` stands for any.
     pub path: &'static str,
+    /// The one method that it takes.
+    method: &'static str,
     /// Where the request names its model.
     pub model: ModelPlace,
     /// How its answer is read.
@@ -31,7 +34,7 @@ pub enum ModelPlace {
     Json,
     /// In the form field `model`.
     Form,
-    /// Nowhere: the gateway answers by itself.
+    /// Nowhere: the gateway answers by itself, or the path names a response, whose model it knows.
     None,
 }
 
@@ -48,6 +51,8 @@ pub enum Answer {
     Unary,
     /// Nothing is generated, nothing is counted.
     Uncounted,
+    /// A response that was made before: what it cost was counted then. Its events end as those that made it.
+    Stored,
     /// The list of models, by the gateway.
     Models,
 }
@@ -73,7 +78,7 @@ impl Route {
     /// The methods that it takes, as in an `allow` header.
     #[must_use]
     pub const fn allow(&self) -> &'static str {
-        if matches!(self.answer, Answer::Models) { "GET" } else { "POST" }
+        self.method
     }
 
     /// Whether it takes this method.
@@ -86,8 +91,11 @@ impl Route {
     #[must_use]
     pub fn of_path(path: &str) -> Option<&'static Self> {
         ROUTES.iter().find(|route| route.path == path).or_else(|| {
-            let id = path.strip_prefix("/v1/models/")?;
-            (!id.is_empty()).then_some(&ONE_MODEL)
+            if let Some(id) = path.strip_prefix("/v1/models/") {
+                return (!id.is_empty()).then_some(&ONE_MODEL);
+            }
+            let (_, route) = of_response(path)?;
+            Some(route)
         })
     }
 
@@ -96,16 +104,29 @@ impl Route {
     pub fn is_one_model(&self) -> bool {
         self.path == ONE_MODEL.path
     }
+
+    /// The id of the response that this path names. It has no character that could mean anything in a path.
+    #[must_use]
+    pub fn response_id(path: &str) -> Option<&str> {
+        of_response(path).map(|(id, _)| id)
+    }
+}
+
+fn of_response(path: &str) -> Option<(&str, &'static Route)> {
+    let rest = path.strip_prefix("/v1/responses/")?;
+    let (id, route) = rest.strip_suffix("/cancel").map_or((rest, &ONE_RESPONSE), |id| (id, &CANCEL));
+    is_id(id).then_some((id, route))
 }
 
 /// All routes.
 pub fn routes() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().chain([&ONE_MODEL])
+    ROUTES.iter().chain([&ONE_MODEL, &ONE_RESPONSE, &CANCEL])
 }
 
 const fn json(path: &'static str, answer: Answer) -> Route {
     Route {
         path,
+        method: "POST",
         model: ModelPlace::Json,
         answer,
         generates: Generates::Nothing,
@@ -127,7 +148,12 @@ const fn anthropic(path: &'static str, answer: Answer, generates: Generates) -> 
 }
 
 const fn models(path: &'static str) -> Route {
-    Route { model: ModelPlace::None, ..json(path, Answer::Models) }
+    Route { method: "GET", model: ModelPlace::None, ..json(path, Answer::Models) }
+}
+
+/// It is at one server only, so there is nobody else to be tried.
+const fn stored(method: &'static str, path: &'static str) -> Route {
+    Route { method, model: ModelPlace::None, stateless: false, ..json(path, Answer::Stored) }
 }
 
 /// The most used come first: the table is searched from the top.
@@ -159,3 +185,27 @@ static ROUTES: [Route; 23] = [
 ];
 
 static ONE_MODEL: Route = models("/v1/models/{id}");
+static ONE_RESPONSE: Route = stored("GET", "/v1/responses/{id}");
+static CANCEL: Route = stored("POST", "/v1/responses/{id}/cancel");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(path: &str) -> Option<(&'static str, Option<&str>)> {
+        Some((Route::of_path(path)?.path, Route::response_id(path)))
+    }
+
+    #[test]
+    fn a_response_is_named_by_an_id_that_means_nothing_else_in_a_path() {
+        assert_eq!(named("/v1/responses/resp_1-a"), Some(("/v1/responses/{id}", Some("resp_1-a"))));
+        assert_eq!(named("/v1/responses/r/cancel"), Some(("/v1/responses/{id}/cancel", Some("r"))));
+        assert_eq!(named("/v1/responses/cancel"), Some(("/v1/responses/{id}", Some("cancel"))));
+        assert_eq!(named("/v1/responses"), Some(("/v1/responses", None)));
+        let long = format!("/v1/responses/{}", "a".repeat(257));
+        for path in ["/", "/a/b", "/a/cancel/", "/a/", "/..", "/a%2Fb", "/a;b", "/a.b", "/a/input_items"] {
+            assert_eq!(named(&format!("/v1/responses{path}")), None, "{path}");
+        }
+        assert_eq!(named(&long), None);
+    }
+}

@@ -21,8 +21,9 @@ use vllm_gateway_store::{SqliteLock, Store};
 use super::{
     Current, Drain, Gateway, Membership, Reloader, Runtime, adapters::LiveAdapters, keys, life::Parts, limits,
 };
-use crate::server::{
-    Bound, DataPlane, Destination, GatewayControl, Manner, Routed, bind, serve, serve_on_threads,
+use crate::{
+    responses::Responses,
+    server::{Bound, DataPlane, Destination, GatewayControl, Manner, Routed, bind, serve, serve_on_threads},
 };
 
 /// Why the gateway did not start.
@@ -93,12 +94,14 @@ impl Gateway {
         let manner = Manner { tls: admin_options.tls.as_ref(), base, limits, write_timeout };
         let admin = serve(admin, destination, &manner).await?;
         let manner = Manner { tls: server.tls.as_ref(), base, limits: limits::data(server), write_timeout };
+        let responses = Arc::new(Responses::default());
         let plane = || {
             Arc::new(DataPlane {
                 current: Arc::clone(&current),
                 services: services.clone(),
                 apps: Arc::clone(&directory),
                 drain: Arc::clone(&drain),
+                responses: Arc::clone(&responses),
             })
         };
         let destination = || to_data_plane(plane(), server);

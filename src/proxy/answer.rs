@@ -63,6 +63,7 @@ pub(super) fn usable(response: &Response) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn is_event_stream(kind: &HeaderValue) -> bool {
+/// Whether this content type is that of a stream of events.
+pub(crate) fn is_event_stream(kind: &HeaderValue) -> bool {
     kind.as_bytes().get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
 }

@@ -2,6 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Instant};
 
+use http::Method;
 use vllm_gateway_client::{Request, Response, SendError, send};
 use vllm_gateway_config::RetryOn;
 use vllm_gateway_fleet::{Key, Tried};
@@ -55,17 +56,17 @@ impl Failure {
         Self::elsewhere(error)
     }
 
-    /// What is answered, since nobody else is asked.
-    fn told(self) -> Result<Taken, Error> {
+    pub(super) fn no_descriptor() -> Self {
+        let message = "the gateway has as many connections as it may: try again in a moment";
+        Error::unavailable("overloaded", message).into()
+    }
+
+    /// What the client gets.
+    pub(super) fn told(self) -> Result<Taken, Error> {
         match self.told {
             Told::Ours(error) => Err(error),
             Told::Theirs(taken) => Ok(*taken),
         }
-    }
-
-    pub(super) fn no_descriptor() -> Self {
-        let message = "the gateway has as many connections as it may: try again in a moment";
-        Error::unavailable("overloaded", message).into()
     }
 }
 
@@ -132,7 +133,7 @@ pub(super) async fn once(
 struct Wait<'t>(Option<&'t Teller>);
 
 /// What came of an attempt.
-enum Attempt {
+pub(super) enum Attempt {
     Taken(Taken),
     /// Nothing was sent: the next endpoint may have it.
     NotSent,
@@ -250,7 +251,7 @@ async fn slot(
     Ok(lease.map_or(Slot::Nobody, Slot::Taken))
 }
 
-async fn attempt(
+pub(super) async fn attempt(
     ex: &mut Exchange,
     upstream: &Upstream,
     lease: Lease,
@@ -333,10 +334,13 @@ async fn refused(
 }
 
 fn request(ex: &Exchange, upstream: &Upstream, endpoint: &Endpoint, plan: &Plan) -> Request {
-    let mut request = Request::post(&endpoint.origin, ex.route().path);
+    let path = plan.path.as_deref().unwrap_or(ex.route().path);
+    let gets = ex.request().method == Method::GET;
+    let mut request =
+        if gets { Request::get(&endpoint.origin, path) } else { Request::post(&endpoint.origin, path) };
     let id = ex.facts().request_id();
     headers::to_upstream(&mut request, &ex.request().headers, id, upstream.authorization.as_ref());
-    request.body(&plan.segments)
+    if gets { request.without_body() } else { request.body(&plan.segments) }
 }
 
 fn word(reason: RetryOn) -> &'static str {

@@ -9,16 +9,19 @@ use http::{
     HeaderValue, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
 };
-use vllm_gateway_sdk::{AnswerReader, Deadlines, Error, Exchange, Head, Reply, RequestBody, ResponseBody};
+use vllm_gateway_sdk::{
+    Answer, AnswerReader, Deadlines, Error, Exchange, Head, Reply, RequestBody, ResponseBody,
+};
 use vllm_gateway_wire::sse::Hide;
 
 use super::{
     answer::{Taken, is_event_stream},
     attempts,
     body::Leased,
+    bound, continued,
     early::{self, EarlyBody, Teller},
 };
-use crate::{gateway::Runtime, upstream::Upstream};
+use crate::{gateway::Runtime, responses::Responses, upstream::Upstream};
 
 /// An answer on its way to the client.
 pub(crate) enum Answered {
@@ -31,18 +34,20 @@ pub(crate) enum Answered {
 }
 
 /// Sends the request of this exchange to this upstream, which its target names; `runtime` has those of its fallbacks.
+/// `responses` is touched by those of `/v1/responses` only.
 /// `heartbeat` is the silence after which a stream carries a comment.
 pub(crate) async fn dispatch(
     ex: Box<Exchange>,
     upstream: &Arc<Upstream>,
     runtime: &Arc<Runtime>,
+    responses: &Arc<Responses>,
     heartbeat: Option<Duration>,
 ) -> Answered {
     match upstream.queue.tell_place {
         Some(every) if ex.facts().stream() => {
-            early::begin(ex, upstream, runtime, heartbeat, every.get()).await
+            early::begin(ex, upstream, runtime, responses, heartbeat, every.get()).await
         }
-        _ => at_once(ex, upstream, runtime, heartbeat, None).await,
+        _ => at_once(ex, upstream, runtime, responses, heartbeat, None).await,
     }
 }
 
@@ -51,19 +56,48 @@ pub(super) async fn at_once(
     mut ex: Box<Exchange>,
     upstream: &Arc<Upstream>,
     runtime: &Runtime,
+    responses: &Arc<Responses>,
     heartbeat: Option<Duration>,
     teller: Option<&Teller>,
 ) -> Answered {
     let started = Instant::now();
     let taken = match body_of(&mut ex).await {
+        Ok(body) if ex.route().answer == Answer::Responses => {
+            // Boxed, so that no other route carries it along.
+            Box::pin(continued::take(&mut ex, upstream, runtime, responses, &body, teller)).await
+        }
         Ok(body) => attempts::take(&mut ex, upstream, runtime, &body, teller).await,
         Err(error) => Err(error),
     };
-    ex.answered(started.elapsed());
     match taken {
         Ok(taken) if ex.has_begun_early() && !taken.is_stream() => {
+            ex.answered(started.elapsed());
             Answered::Reply(early::in_stream(&mut ex, taken).await)
         }
+        taken => answered(ex, taken, started, heartbeat),
+    }
+}
+
+/// Asks the endpoint that keeps it for the response that the path names. The request's body, if it has any, is not read.
+pub(crate) async fn dispatch_stored(
+    mut ex: Box<Exchange>,
+    runtime: &Runtime,
+    responses: &Responses,
+    heartbeat: Option<Duration>,
+) -> Answered {
+    let started = Instant::now();
+    let taken = bound::ask(&mut ex, runtime, responses).await;
+    answered(ex, taken, started, heartbeat)
+}
+
+fn answered(
+    mut ex: Box<Exchange>,
+    taken: Result<Taken, Error>,
+    started: Instant,
+    heartbeat: Option<Duration>,
+) -> Answered {
+    ex.answered(started.elapsed());
+    match taken {
         Ok(taken) => respond(ex, taken, started, heartbeat),
         Err(error) => Answered::Reply(ex.refuse(&error)),
     }

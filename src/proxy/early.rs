@@ -24,7 +24,7 @@ use super::{
     dispatch::{Answered, at_once},
     wait::until,
 };
-use crate::{gateway::Runtime, upstream::Upstream};
+use crate::{gateway::Runtime, responses::Responses, upstream::Upstream};
 
 /// Tells a client that waits its place.
 pub(super) struct Teller {
@@ -58,13 +58,15 @@ pub(super) async fn begin(
     ex: Box<Exchange>,
     upstream: &Arc<Upstream>,
     runtime: &Arc<Runtime>,
+    responses: &Arc<Responses>,
     heartbeat: Option<Duration>,
     every: Duration,
 ) -> Answered {
     let (sender, comments) = unbounded_channel();
-    let (upstream, runtime) = (Arc::clone(upstream), Arc::clone(runtime));
+    let (upstream, runtime, responses) = (Arc::clone(upstream), Arc::clone(runtime), Arc::clone(responses));
     let teller = Teller { every, comments: sender };
-    let answering = Box::pin(async move { at_once(ex, &upstream, &runtime, heartbeat, Some(&teller)).await });
+    let answering =
+        Box::pin(async move { at_once(ex, &upstream, &runtime, &responses, heartbeat, Some(&teller)).await });
     let mut body = EarlyBody { answering: Some(answering), comments, answer: None, last: None };
     std::future::poll_fn(|cx| body.poll_answer(cx)).await.unwrap_or_else(|| {
         let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");

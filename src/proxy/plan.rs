@@ -16,6 +16,8 @@ use crate::upstream::Upstream;
 /// What is sent, and how the answer is read.
 pub(super) struct Plan {
     pub(super) segments: Vec<Bytes>,
+    /// Where it goes, if not to the route's own path: that of one response.
+    pub(super) path: Option<String>,
     pub(super) hide: Hide,
     pub(super) choices: Choices,
     /// How long the answer may be silent, and how long the request may take as a whole.
@@ -62,7 +64,26 @@ impl Plan {
             (None, None) => (Edits::none(), Hide::Nothing, ONE),
         };
         let segments = if edits.is_empty() { body.segments().to_vec() } else { edits.apply(body.segments()) };
-        Ok(Self { segments, hide, choices, gap: upstream.gap_timeout, total: upstream.total_timeout })
+        Ok(Self {
+            segments,
+            path: None,
+            hide,
+            choices,
+            gap: upstream.gap_timeout,
+            total: upstream.total_timeout,
+        })
+    }
+
+    /// Nothing is sent but this path, and the answer is passed on as it is.
+    pub(super) fn of_response(path: String, upstream: &Upstream) -> Self {
+        Self {
+            segments: Vec::new(),
+            path: Some(path),
+            hide: Hide::Nothing,
+            choices: ONE,
+            gap: upstream.gap_timeout,
+            total: upstream.total_timeout,
+        }
     }
 }
 

@@ -19,7 +19,8 @@ use vllm_gateway_sdk::{
 use super::{hygiene, ip_of, models, sent::Sent};
 use crate::{
     gateway::{Current, Drain, Runtime},
-    proxy::{Answered, dispatch},
+    proxy::{Answered, dispatch, dispatch_stored},
+    responses::Responses,
     telemetry::metrics::{Measure, metrics},
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct DataPlane {
     pub(crate) services: Services,
     pub(crate) apps: Arc<Directory>,
     pub(crate) drain: Arc<Drain>,
+    /// One table for all threads.
+    pub(crate) responses: Arc<Responses>,
 }
 
 /// The data plane behind salvo's router.
@@ -124,12 +127,13 @@ impl DataPlane {
                 Err(error) => ex.refuse(&error),
             });
         }
+        let heartbeat = runtime.config.server.heartbeat.map(DurationText::get);
+        if route.answer == Answer::Stored {
+            return Box::pin(dispatch_stored(ex, &runtime, &self.responses, heartbeat)).await;
+        }
         let upstream = ex.facts().target().and_then(|target| runtime.upstream(&target.upstream));
         match upstream {
-            Some(upstream) => {
-                let heartbeat = runtime.config.server.heartbeat.map(DurationText::get);
-                dispatch(ex, &upstream, &runtime, heartbeat).await
-            }
+            Some(upstream) => dispatch(ex, &upstream, &runtime, &self.responses, heartbeat).await,
             None => {
                 tracing::error!(pipeline = &*pipeline.name, "no filter said where the request goes");
                 Answered::Reply(ex.refuse(&Error::internal()))

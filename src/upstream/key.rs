@@ -57,7 +57,7 @@ fn prompt(body: &RequestBody) -> PrefixHasher {
 }
 
 /// The bytes of this range, as they came.
-fn pieces(body: &RequestBody, range: Range<usize>) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn pieces(body: &RequestBody, range: Range<usize>) -> impl Iterator<Item = &[u8]> {
     let mut before = 0;
     body.segments().iter().filter_map(move |segment| {
         let begin = range.start.saturating_sub(before).min(segment.len());

@@ -31,6 +31,8 @@ pub(crate) struct Running {
     retries: AtomicU32,
     /// How many are copies, for which this is the mirror.
     copies: AtomicU32,
+    /// How many wait for one endpoint, beside the line.
+    waiting: AtomicU32,
 }
 
 impl Upstream {
@@ -76,6 +78,17 @@ impl Upstream {
         Err(NoSlot::Full)
     }
 
+    /// A slot at this endpoint, however busy it is and also if it is drained: nothing is generated for it.
+    pub(crate) fn slot_at(self: &Arc<Self>, at: usize) -> Result<Lease, NoSlot> {
+        let endpoint = self.endpoints.get(at).ok_or(NoSlot::Nobody)?;
+        let descriptor = Descriptor::for_upstream().ok_or(NoSlot::NoDescriptor)?;
+        if self.max_concurrent.is_some() {
+            self.running.requests.fetch_add(1, Relaxed);
+        }
+        endpoint.server.take(None);
+        Ok(Lease { upstream: Arc::clone(self), at, start: None, _descriptor: descriptor })
+    }
+
     /// Calls who waits, if there is room for one more.
     pub(crate) fn call_if_there_is_room(&self) {
         if self.line.is_empty() {
@@ -88,6 +101,13 @@ impl Upstream {
             Choice::Asleep => self.wake(&Tried::default()),
             Choice::Server(_) | Choice::Full | Choice::Nobody => {}
         }
+    }
+
+    /// Leave to wait beside the line, unless as many do as may stand in it.
+    pub(crate) fn beside_the_line(&self) -> Option<Beside> {
+        let beside = Beside { running: Arc::clone(&self.running) };
+        let waiting = self.running.waiting.fetch_add(1, Relaxed);
+        usize::try_from(waiting).is_ok_and(|waiting| waiting < self.queue.size).then_some(beside)
     }
 
     /// Leave to try a request a second time, unless too many are being tried again already.
@@ -109,6 +129,17 @@ impl Upstream {
         let place = CopyPlace { running: Arc::clone(&self.running) };
         let before = usize::try_from(self.running.copies.fetch_add(1, Relaxed)).unwrap_or(usize::MAX);
         (before < most).then_some(place)
+    }
+}
+
+/// A place beside the line, for a request that only one endpoint can serve.
+pub(crate) struct Beside {
+    running: Arc<Running>,
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.running.waiting.fetch_sub(1, Relaxed);
     }
 }
 

@@ -29,6 +29,7 @@ use vllm_gateway_fleet::{Fleet, Line, Member, Policy, PrefixTable, Sleepers, Tol
 pub(crate) use catalogue::{Catalogue, Entry};
 pub(crate) use client::{ClientError, needs_tls};
 pub(crate) use endpoint::Endpoint;
+pub(crate) use key::pieces;
 pub(crate) use lease::{CopyPlace, Lease, NoSlot};
 use roster::Seat;
 pub(crate) use roster::{Change, Presence, Roster, place};

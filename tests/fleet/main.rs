@@ -13,6 +13,7 @@ mod mirror;
 mod mirror_at_the_end;
 mod policies;
 mod reload;
+mod responses;
 mod retries;
 mod stale;
 mod told;

@@ -195,7 +195,9 @@ async fn leaving_messages_and_responses_costs_the_events_that_went_by() {
     let stage = Setup { server: HEARTBEAT.into(), ..Setup::default() }.start().await;
     let messages = json!({"model": MODEL, "max_tokens": 4, "stream": true, "seed": 1,
         "messages": [{"role": "user", "content": "hi"}]});
-    let responses = json!({"model": MODEL, "input": "hi", "max_output_tokens": 4, "stream": true, "seed": 1});
+    // Of a response the body says the id, so that all have one.
+    let responses = json!({"model": MODEL, "input": "hi", "max_output_tokens": 4, "stream": true, "seed": 1,
+        "request_id": "resp_same"});
     for (path, body) in [("/v1/messages", messages), ("/v1/responses", responses)] {
         let direct = timeless(&stage.asked_directly(path, "same", &body).await);
         for stop in 0..events(&direct) {

@@ -3,8 +3,9 @@
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use vllm_gateway_sdk::{Answer, ModelPlace, routes};
+use vllm_gateway_simulator::Options;
 
-use crate::support::{MODEL, Stage, stage};
+use crate::support::{MODEL, Setup, Stage, fast, stage};
 
 const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "X-ANY"];
@@ -84,7 +85,7 @@ async fn no_route_of_the_data_plane_answers_those_who_may_not_and_none_reaches_v
 
 #[tokio::test]
 async fn only_the_routes_of_the_table_are_reachable_and_those_with_their_method_only() {
-    let stage = stage().await;
+    let stage = Setup::vllm(Options { response_store: true, ..fast() }).start().await;
     let key = format!("Bearer {}", stage.key);
     for path in closed() {
         for method in METHODS {
@@ -94,8 +95,10 @@ async fn only_the_routes_of_the_table_are_reachable_and_those_with_their_method_
     }
     assert_eq!(stage.vllm.requests().len(), 0);
     let mut served = 0;
+    let response = response(&stage).await;
     for route in routes() {
-        let path = route.path.replace("{id}", MODEL);
+        let id = if route.answer == Answer::Stored { &response } else { MODEL };
+        let path = route.path.replace("{id}", id);
         for method in METHODS {
             let credential = Some(("authorization", &*key));
             let status = call(&stage, &stage.url(&path), method, credential).await.status().as_u16();
@@ -105,6 +108,14 @@ async fn only_the_routes_of_the_table_are_reachable_and_those_with_their_method_
         }
     }
     assert_eq!(served, routes().count(), "the walk tried every route, and with the key it is there");
+}
+
+/// The id of a response that the app's key can ask for.
+async fn response(stage: &Stage) -> String {
+    let made =
+        stage.post("/v1/responses", &json!({"model": MODEL, "input": "x", "background": true})).send().await;
+    let made: Value = made.unwrap().json().await.unwrap();
+    made["id"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -153,11 +164,11 @@ models = { "Qwen3-32B" = "main" }
 [upstreams.main]
 endpoints = [{ url = "{vllm}" }]
 "#;
-    let stage = crate::support::Setup::rest(rest).start().await;
+    let stage = Setup::rest(rest).start().await;
     let body = json!({"model": MODEL, "input": "x"}).to_string();
     for route in routes().filter(|route| route.model != ModelPlace::Form) {
         let path = route.path.replace("{id}", MODEL);
-        let method = if route.answer == Answer::Models { Method::GET } else { Method::POST };
+        let method = Method::from_bytes(route.allow().as_bytes()).unwrap();
         let request =
             stage.client.request(method, stage.url(&path)).header("content-type", "application/json");
         let status = request.body(body.clone()).send().await.unwrap().status().as_u16();

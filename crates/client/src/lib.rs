@@ -1,6 +1,6 @@
 //! The way to vLLM: an HTTP/1.1 client that sends what it is given, where it is told, and nothing else.
 //!
-//! It does what the gateway's request path needs and no more: a POST with a body that is there already, an answer
+//! It does what the gateway's request path needs and no more: a POST with a body that is there already or a GET, an answer
 //! whose bytes are handed on as they come. There is no redirect, no retry, no proxy, no cookie and no decompression to
 //! turn off, because there is none. No task and no channel stands between the socket and who reads the body: dropping
 //! the future of a call, or the body of an answer, closes the connection at once, and vLLM ends the generation.

@@ -13,7 +13,8 @@ use crate::{Origin, connection::Connection};
 /// Pieces that are handed to the system at once.
 const PIECES: usize = 16;
 
-/// A POST to one server. Whatever is put into it is sent as it is; nothing is added but `Host` and `Content-Length`.
+/// A request to one server. Whatever is put into it is sent as it is; nothing is added but `Host` and, to a POST,
+/// `Content-Length`.
 #[derive(Debug)]
 pub struct Request {
     /// The head, then the body.
@@ -25,11 +26,22 @@ pub struct Request {
 }
 
 impl Request {
-    /// To this path, which begins with a slash and is not escaped any further.
+    /// To this path, which begins with a slash and is not escaped any further: it holds nothing that anybody else wrote,
+    /// or what was looked at letter by letter.
     #[must_use]
     pub fn post(origin: &Origin, path: &str) -> Self {
+        Self::new("POST ", origin, path)
+    }
+
+    /// A GET of this path, of which the same is true; a query may follow it.
+    #[must_use]
+    pub fn get(origin: &Origin, path: &str) -> Self {
+        Self::new("GET ", origin, path)
+    }
+
+    fn new(method: &str, origin: &Origin, path: &str) -> Self {
         let mut head = Vec::with_capacity(512);
-        for part in ["POST ", &*origin.prefix, path, " HTTP/1.1\r\nhost: ", &*origin.authority, "\r\n"] {
+        for part in [method, &*origin.prefix, path, " HTTP/1.1\r\nhost: ", &*origin.authority, "\r\n"] {
             head.extend_from_slice(part.as_bytes());
         }
         Self { pieces: Vec::new(), head, at: 0, sent: 0 }
@@ -52,6 +64,14 @@ impl Request {
         self.pieces.reserve_exact(1 + segments.len());
         self.pieces.push(std::mem::take(&mut self.head).into());
         self.pieces.extend(segments.iter().filter(|segment| !segment.is_empty()).cloned());
+        self
+    }
+
+    /// No body, nor a word of one: the end of the head of a GET.
+    #[must_use]
+    pub fn without_body(mut self) -> Self {
+        self.head.extend_from_slice(b"\r\n");
+        self.pieces.push(std::mem::take(&mut self.head).into());
         self
     }
 

@@ -19,7 +19,7 @@ pub(crate) const ENGINE_DIED: &str =
     "EngineCore encountered an issue. See stack trace (above) for the root cause.";
 
 impl ApiError {
-    fn new(status: u16, kind: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: u16, kind: &'static str, message: impl Into<String>) -> Self {
         Self { status, kind, message: message.into(), param: None, detail: false }
     }
 

@@ -40,6 +40,7 @@ mod metrics;
 mod options;
 pub mod recording;
 mod replay;
+mod response_store;
 mod router;
 mod seen;
 mod shared;

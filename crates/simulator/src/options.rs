@@ -68,6 +68,9 @@ pub struct Options {
     pub per_request_metrics: bool,
     /// `VLLM_SERVER_DEV_MODE`: `/sleep`, `/wake_up`, `/pause`, `/resume`, `/reset_prefix_cache` and their like.
     pub dev_mode: bool,
+    /// `VLLM_ENABLE_RESPONSES_API_STORE`: responses are kept, and can be asked for again. Those in the background wait for
+    /// ever.
+    pub response_store: bool,
     /// `--allowed-origins`.
     pub allowed_origins: Vec<String>,
     /// How long an embedding is.
@@ -118,6 +121,7 @@ impl Default for Options {
             load_tracking: false,
             per_request_metrics: false,
             dev_mode: false,
+            response_store: false,
             allowed_origins: Vec::new(),
             embedding_size: 64,
             version: "0.32.0".to_owned(),

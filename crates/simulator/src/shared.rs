@@ -13,6 +13,7 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::replay::Replay;
+use crate::response_store::ResponseStore;
 use crate::seen::SeenRequests;
 use crate::simulator::Door;
 use crate::text::{Random, hash};
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) ledger: Ledger,
     pub(crate) seen: SeenRequests,
+    pub(crate) responses: ResponseStore,
     pub(crate) metrics: Metrics,
     /// Where anybody can tell that there is one: by usage, time or room.
     pub(crate) prefix_cache: Option<Arc<PrefixCache>>,
@@ -59,6 +61,7 @@ impl Shared {
             faults: Faults::new(&options.faults),
             ledger: Ledger::new(options.keep_generations),
             seen: SeenRequests::new(options.keep_requests),
+            responses: ResponseStore::default(),
             metrics: Metrics::default(),
             prefix_cache: has_cache
                 .then(|| Arc::new(PrefixCache::new(options.block_size, options.num_gpu_blocks))),

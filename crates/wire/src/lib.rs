@@ -9,6 +9,7 @@ pub mod edit;
 pub mod fuzz;
 pub mod multipart;
 pub mod peek;
+pub mod response_id;
 pub mod sse;
 pub mod unary;
 pub mod usage;

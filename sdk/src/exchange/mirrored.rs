@@ -30,6 +30,7 @@ impl Exchange {
             wants: Wants::Nothing,
             events: None,
             end: None,
+            early: false,
         };
         let followers =
             catch_unwind(AssertUnwindSafe(|| self.followers_of(&copy))).unwrap_or_else(|_panic| {

@@ -60,8 +60,9 @@ async fn heard(socket: &mut TcpStream) -> String {
         assert!(socket.read_buf(&mut text).await.unwrap() > 0, "{}", String::from_utf8_lossy(&text));
         let said = String::from_utf8_lossy(&text).into_owned();
         let Some((head, body)) = said.split_once("\r\n\r\n") else { continue };
-        let length: usize =
-            head.split_once("content-length: ").unwrap().1.lines().next().unwrap().parse().unwrap();
+        let length: usize = head
+            .split_once("content-length: ")
+            .map_or(0, |(_, length)| length.lines().next().unwrap().parse().unwrap());
         if body.len() == length {
             return said;
         }
@@ -188,6 +189,24 @@ async fn who_drops_a_call_or_an_answer_closes_its_connection() {
     assert_eq!(answer.body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
     drop(answer);
     assert_eq!(socket.read(&mut [0; 8]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_get_has_no_body_and_says_nothing_of_one() {
+    let server = Server::new().await;
+    let mut request = Request::get(&server.origin, "/v1/x/resp_1?stream=true");
+    request.header(&CONTENT_TYPE, &"application/json".parse().unwrap());
+    let serve = async {
+        let mut socket = server.accept().await;
+        let said = heard(&mut socket).await;
+        assert!(said.starts_with("GET /base/v1/x/resp_1?stream=true HTTP/1.1\r\nhost: 127.0.0.1:"), "{said}");
+        assert!(said.ends_with("\r\ncontent-type: application/json\r\n\r\n"), "{said}");
+        assert!(!said.contains("content-length"), "{said}");
+        socket.write_all(OK.as_bytes()).await.unwrap();
+    };
+    let call = send(&server.connector, &server.origin, request.without_body(), &[]);
+    let ((), answer) = tokio::join!(serve, call);
+    assert_eq!(whole(answer.unwrap()).await.unwrap(), "ok");
 }
 
 #[tokio::test]

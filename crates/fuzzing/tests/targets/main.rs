@@ -37,6 +37,7 @@ targets! {
     form, any_form_is_read_the_same_wherever_it_is_cut: vllm_gateway_wire::fuzz::form, recorded::forms;
     sse, any_stream_loses_nothing_but_what_is_hidden: vllm_gateway_wire::fuzz::sse, recorded::streams;
     unary, any_answer_has_the_usage_that_a_whole_parser_finds: vllm_gateway_wire::fuzz::unary, recorded::answers;
+    response_id, any_answer_has_the_same_id_wherever_it_is_cut: vllm_gateway_wire::fuzz::response_id, recorded::responses;
     region, any_file_of_the_journal_is_opened_and_cleared: vllm_gateway_journal::fuzz::region, vllm_gateway_journal::fuzz::seeds;
     codec, any_head_and_tail_is_a_record_or_none: vllm_gateway_journal::fuzz::codec, vllm_gateway_journal::fuzz::codec_seeds;
     config, any_configuration_is_told_at_places_that_it_has: vllm_gateway_config::fuzz::config, recorded::configurations;

@@ -41,6 +41,17 @@ pub(super) fn answers() -> Vec<Vec<u8>> {
     of_each(answers.map(|one| one.response.chunks.concat()), |at| cut(at).to_vec())
 }
 
+/// The beginnings of the answers of `/v1/responses`.
+pub(super) fn responses() -> Vec<Vec<u8>> {
+    let answers = recordings().into_iter().filter(|one| one.request.path == "/v1/responses");
+    let inputs = answers.enumerate().map(|(at, one)| {
+        let answer = one.response.chunks.concat();
+        let head = &answer[..answer.len().min(400)];
+        [&[u8::from(is_stream(&one))], &cut(at)[..], head].concat()
+    });
+    inputs.collect()
+}
+
 fn is_stream(one: &Recording) -> bool {
     one.response.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"))
 }

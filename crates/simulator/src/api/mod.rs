@@ -14,6 +14,7 @@ mod ranking;
 mod request;
 mod responses;
 mod speech;
+mod stored;
 mod tokens;
 mod unrecorded;
 
@@ -92,7 +93,7 @@ async fn dispatch(cx: &Cx<'_>, route: Route, wire: &mut Wire<'_>) -> Handled {
         Route::ChatBatch => chat::batch(cx, wire).await,
         Route::Completions => completions::completions(cx, wire).await,
         Route::Responses => responses::responses(cx, wire).await,
-        Route::StoredResponse(id) => Err(ApiError::unknown_response(&id).into()),
+        Route::StoredResponse(id) => stored::stored(cx, &id, wire).await,
         Route::Messages => messages::messages(cx, wire).await,
         Route::CountTokens => messages::count_tokens(cx),
         Route::Invocations => invocations::invocations(cx, wire).await,

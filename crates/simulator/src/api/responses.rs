@@ -1,9 +1,9 @@
-//! `/v1/responses`: OpenAI's newer form. Nothing is stored, as on a server without the response store.
+//! `/v1/responses`: OpenAI's newer form. Nothing is stored but on a server with the response store.
 
 use serde_json::Value;
 
 use super::chat::{Template, content, render};
-use super::generate::{Choice, Delta, Dialect, Job, Prompt, complete, request_id, stream};
+use super::generate::{Choice, Delta, Dialect, Job, Prompt, complete, stream};
 use super::models::model;
 use super::request::{
     JsonBody, SAMPLING, check_length, check_sampling, check_surrogates, check_tokens, json_body, max_tokens,
@@ -13,6 +13,7 @@ use crate::engine::Run;
 use crate::error::ApiError;
 use crate::http1::{Answer, Interrupt, Wire};
 use crate::json::{Json, Problem, float};
+use crate::response_store::Kept;
 
 /// One request.
 pub(crate) async fn responses(cx: &Cx<'_>, wire: &mut Wire<'_>) -> Handled {
@@ -24,41 +25,66 @@ pub(crate) async fn responses(cx: &Cx<'_>, wire: &mut Wire<'_>) -> Handled {
         return Err(ApiError::invalid(&[Problem::missing("body.input", &Value::Object(seen))]).into());
     }
     body.require(&[], &SAMPLING)?;
-    if body.truth("background") {
+    let store = cx.shared.options.response_store;
+    if body.truth("background") && !store {
         let message = "This vLLM engine does not support `store=True` and therefore does not support the background mode. To enable \
                        these features, set the environment variable `VLLM_ENABLE_RESPONSES_API_STORE=1` when launching the vLLM server.";
         return Err(ApiError::invalid_request("background", message).into());
     }
+    let previous = match body.get("previous_response_id").and_then(Value::as_str) {
+        Some(id) => cx.shared.responses.get(id).ok_or_else(|| ApiError::unknown_response(id))?.messages,
+        None => Vec::new(),
+    };
     let model = model(cx, &body)?;
     check_sampling(cx, &body)?;
-    let prompt = prompt(cx, &body)?;
+    let (messages, prompt) = prompt(cx, &body, previous)?;
     check_surrogates(&body)?;
     let limit = max_tokens(cx, &body, &["max_output_tokens"])?;
-    let mut job = Job::new(
-        cx,
-        request_id(cx, "resp", Some(&body)).replacen("resp-", "resp_", 1),
-        model,
-        &body,
-        vec![prompt],
-    );
+    let mut job = Job::new(cx, response_id(cx, &body), model, &body, vec![prompt]);
     job.n = 1;
     job.limits.max_tokens = limit;
     let form = Form::new(cx, &job, &body);
+    let keeps = (store && body.get("store").is_none_or(|store| *store != Value::Bool(false)))
+        .then(|| Kept { messages, ..Kept::default() });
+    if form.background && !job.stream {
+        let mut json = Json::new();
+        form.put(&mut json, &job, None, "");
+        let whole = String::from_utf8_lossy(json.as_bytes()).into_owned();
+        let kept = Kept { whole, waits: true, ..keeps.unwrap_or_default() };
+        cx.shared.responses.keep(&job.id, kept);
+        return Ok(Reply::of(Answer::json(200, json.into_bytes())));
+    }
     if job.stream {
-        stream(cx, job, &mut ResponseEvents { form, sequence: 0, text: String::new() }, wire).await?;
+        stream(cx, job, &mut ResponseEvents { form, sequence: 0, text: String::new(), keeps }, wire).await?;
         return Ok(Reply { answer: None, live: None });
     }
     let (job, choices, run) = complete(cx, job).await?;
     let mut json = Json::new();
     let text = choices.first().map_or("", |choice| &choice.text);
     form.put(&mut json, &job, choices.first(), text);
+    if let Some(kept) = keeps {
+        keep(cx, &job, kept, &json, text);
+    }
     Ok(Reply { answer: Some(Answer::json(200, json.into_bytes())), live: Some(run.live.clone()) })
 }
 
-fn prompt(cx: &Cx<'_>, body: &JsonBody) -> Result<Prompt, ApiError> {
+/// The one that the body wishes for, as it is; else a new one. The id of the request in the headers is not asked.
+fn response_id(cx: &Cx<'_>, body: &JsonBody) -> String {
+    let wished = body.get("request_id").and_then(Value::as_str).map(str::to_owned);
+    wished.unwrap_or_else(|| format!("resp_{}", cx.shared.new_id()))
+}
+
+/// Keeps a response that has come to its end.
+fn keep(cx: &Cx<'_>, job: &Job, mut kept: Kept, whole: &Json, text: &str) {
+    kept.whole = String::from_utf8_lossy(whole.as_bytes()).into_owned();
+    kept.messages.push(serde_json::json!({"role": "assistant", "content": text}));
+    cx.shared.responses.keep(&job.id, kept);
+}
+
+fn prompt(cx: &Cx<'_>, body: &JsonBody, previous: Vec<Value>) -> Result<(Vec<Value>, Prompt), ApiError> {
     let options = &cx.shared.options;
     let own = options.models.first().map_or("", String::as_str);
-    let mut messages = Vec::new();
+    let mut messages = previous;
     if let Some(instructions) = body.get("instructions").and_then(Value::as_str) {
         messages.push(serde_json::json!({"role": "system", "content": instructions}));
     }
@@ -79,7 +105,7 @@ fn prompt(cx: &Cx<'_>, body: &JsonBody) -> Result<Prompt, ApiError> {
     check_length(cx, &text)?;
     let prompt = Prompt::new(text);
     check_tokens(cx, prompt.tokens.len())?;
-    Ok(prompt)
+    Ok((messages, prompt))
 }
 
 /// The response object, which comes once or three times.
@@ -89,6 +115,8 @@ struct Form {
     temperature: f64,
     top_p: f64,
     max_output_tokens: Option<usize>,
+    previous: Option<String>,
+    background: bool,
 }
 
 impl Form {
@@ -99,6 +127,8 @@ impl Form {
             temperature: float(body.get("temperature")).unwrap_or(0.7),
             top_p: float(body.get("top_p")).unwrap_or(0.9),
             max_output_tokens: body.count("max_output_tokens"),
+            previous: body.get("previous_response_id").and_then(Value::as_str).map(str::to_owned),
+            background: body.truth("background"),
         }
     }
 
@@ -106,6 +136,7 @@ impl Form {
     fn put(&self, json: &mut Json, job: &Job, choice: Option<&Choice>, text: &str) {
         let reason = choice.and_then(|choice| choice.finish.as_ref()).map(|finish| finish.reason);
         let status = match reason {
+            None if self.background && !job.stream => "queued",
             None => "in_progress",
             Some("stop") => "completed",
             Some("abort") => "cancelled",
@@ -123,12 +154,14 @@ impl Form {
         }
         json.put(r#"],"parallel_tool_calls":true,"temperature":"#).put_float(self.temperature);
         json.put(r#","tool_choice":"none","tools":[],"top_p":"#).put_float(self.top_p);
-        json.put(r#","background":false,"max_output_tokens":"#);
+        json.put(r#","background":"#).put(if self.background { "true" } else { "false" });
+        json.put(r#","max_output_tokens":"#);
         match self.max_output_tokens {
             Some(tokens) => json.put_number(tokens),
             None => json.put("null"),
         };
-        json.put(r#","max_tool_calls":null,"previous_response_id":null,"prompt":null,"reasoning":null,"service_tier":"auto","status":"#);
+        json.put(r#","max_tool_calls":null,"previous_response_id":"#).put_maybe(self.previous.as_deref());
+        json.put(r#","prompt":null,"reasoning":null,"service_tier":"auto","status":"#);
         json.put_text(status).put(r#","text":null,"top_logprobs":null,"truncation":"disabled","usage":"#);
         match choice.filter(|_| reason.is_some()) {
             Some(choice) => {
@@ -168,6 +201,8 @@ struct ResponseEvents {
     form: Form,
     sequence: usize,
     text: String,
+    /// What is kept of it.
+    keeps: Option<Kept>,
 }
 
 impl ResponseEvents {
@@ -181,12 +216,14 @@ impl ResponseEvents {
     ) -> Result<(), Interrupt> {
         let (form, text, sequence) = (&self.form, &self.text, self.sequence);
         self.sequence += 1;
+        let events = self.keeps.as_mut().map(|kept| &mut kept.events);
         wire.event(|json| {
             json.put("event: ").put(name).put("\ndata: {");
             fields(json, form, text);
             json.put(r#","sequence_number":"#).put_number(sequence);
             after(json, text);
             json.put(r#","type":"#).put_text(name).put("}\n\n");
+            events.into_iter().for_each(|events| events.push(json.as_bytes().to_vec()));
         })
     }
 
@@ -241,7 +278,7 @@ impl Dialect for ResponseEvents {
 
     fn close(
         &mut self,
-        _: &Cx<'_>,
+        cx: &Cx<'_>,
         job: &Job,
         choices: &[Choice],
         _: &Run,
@@ -274,6 +311,12 @@ impl Dialect for ResponseEvents {
         self.plain(wire, "response.completed", |json, form, text| {
             json.put(r#""response":"#);
             form.put(json, job, choices.first(), text);
-        })
+        })?;
+        if let Some(kept) = self.keeps.take() {
+            let mut whole = Json::new();
+            self.form.put(&mut whole, job, choices.first(), &self.text);
+            keep(cx, job, kept, &whole, &self.text);
+        }
+        Ok(())
     }
 }

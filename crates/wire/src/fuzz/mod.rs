@@ -8,12 +8,14 @@ mod form;
 mod json;
 mod peek;
 mod rebuilt;
+mod response_id;
 mod sse;
 mod unary;
 
 pub use edit::edit;
 pub use form::form;
 pub use peek::peek;
+pub use response_id::response_id;
 pub use sse::sse;
 pub use unary::unary;
 

@@ -58,6 +58,8 @@ enum Spot {
     System,
     Prompt,
     User,
+    PreviousResponse,
+    RequestId,
 }
 
 impl Notes {
@@ -129,6 +131,8 @@ impl Notes {
             "messages" | "prompt" | "input" => Spot::Prompt,
             "system" | "instructions" => Spot::System,
             "user" => Spot::User,
+            "previous_response_id" => Spot::PreviousResponse,
+            "request_id" => Spot::RequestId,
             _ => Spot::Nowhere,
         };
         match name {
@@ -216,6 +220,8 @@ impl Notes {
             Spot::System => self.spots.system = Some(range.clone()),
             Spot::Prompt => self.spots.prompt = Some(range.clone()),
             Spot::User => self.spots.user = Some(range.clone()),
+            Spot::PreviousResponse => self.spots.previous_response = Some(range.clone()),
+            Spot::RequestId => self.spots.request_id = Some(range.clone()),
         }
         match self.key {
             Key::Model => {

@@ -85,6 +85,10 @@ pub struct Spots {
     pub prompt: Option<Range<usize>>,
     /// `user`.
     pub user: Option<Range<usize>>,
+    /// `previous_response_id`: the response that this one goes on from.
+    pub previous_response: Option<Range<usize>>,
+    /// `request_id`: the id that the answer is to have.
+    pub request_id: Option<Range<usize>>,
 }
 
 /// A member (or form field) that should hold a text.

@@ -4,6 +4,7 @@
 mod answers;
 mod edits;
 mod forms;
+mod ids;
 mod recordings;
 mod requests;
 mod streams;
