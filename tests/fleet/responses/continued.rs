@@ -1,14 +1,14 @@
 //! `previous_response_id`: what goes on from a response goes where that is.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vllm_gateway_simulator::Options;
 
 use super::{id_of, is_unknown, keeping};
 use crate::{
-    support::{MODEL, Setup, fast, json_of, slow},
-    yard::yard_of,
+    support::{MODEL, PATIENCE, Setup, fast, json_of, slow},
+    yard::{Yard, yard_of},
 };
 
 #[tokio::test]
@@ -39,6 +39,15 @@ async fn what_goes_on_from_a_response_goes_where_that_is() {
     yard.made(json!({"previous_response_id": null})).await;
 }
 
+/// Waits until this server generates something.
+async fn generates_at(yard: &Yard, server: usize) {
+    let begun = Instant::now();
+    while yard.vllms[server].active() < 1 {
+        assert!(begun.elapsed() < PATIENCE, "it is not asked");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn what_goes_on_from_it_waits_for_room_and_what_only_asks_for_it_does_not() {
     let servers = (0..2).map(|_| Options { response_store: true, ..slow() }).collect();
@@ -49,9 +58,7 @@ async fn what_goes_on_from_it_waits_for_room_and_what_only_asks_for_it_does_not(
     let on = || tokio::spawn(yard.asks(&json!({"previous_response_id": id})).send());
     let (one, other) = (on(), on());
     yard.running(2).await;
-    while yard.vllms[maker].active() < 1 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    generates_at(&yard, maker).await;
     assert_eq!(yard.get(&id).await.status(), 200);
     assert_eq!(yard.chat(json!({})).await.status(), 200, "nobody else waits for it");
     assert_eq!(yard.vllms[maker].active(), 1);
@@ -72,9 +79,7 @@ async fn where_nobody_may_wait_it_is_told_at_once_that_its_server_has_no_room() 
     let (id, maker) = yard.made(json!({})).await;
     yard.vllms[maker].set_asleep(true);
     let first = tokio::spawn(yard.asks(&json!({"previous_response_id": id})).send());
-    while yard.vllms[maker].active() < 1 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    generates_at(&yard, maker).await;
     let answer = yard.asks(&json!({"previous_response_id": id})).send().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert_eq!(json_of(answer).await["error"]["code"], "overloaded");
