@@ -42,6 +42,15 @@ pub(super) struct Args {
     /// Requests that may wait; more are refused with 503.
     #[arg(long, value_name = "N")]
     max_num_queued_reqs: Option<usize>,
+    /// The name of a LoRA adapter that it serves, too; may be given several times.
+    #[arg(long = "adapter", value_name = "NAME")]
+    adapters: Vec<String>,
+    /// Development mode: it can be put to sleep (POST /sleep) and woken (POST /wake_up).
+    #[arg(long)]
+    dev_mode: bool,
+    /// Keeps responses, so that GET /v1/responses/{id} finds them.
+    #[arg(long)]
+    response_store: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -69,6 +78,9 @@ fn options(args: &Args) -> Options {
         api_keys: args.api_keys.clone(),
         max_num_seqs: args.max_num_seqs.unwrap_or(usual.max_num_seqs),
         max_num_queued_reqs: args.max_num_queued_reqs,
+        adapters: args.adapters.clone(),
+        dev_mode: args.dev_mode,
+        response_store: args.response_store,
         // Nobody asks this process what it has seen: it may run for days.
         keep_requests: 0,
         keep_generations: 0,

@@ -46,18 +46,26 @@ impl Membership {
             let why = "this upstream speaks http only: `gateway.toml` lists no https endpoint for it";
             return Err(ChangeRefused::BadUrl(why.to_owned()));
         }
-        let presence = match change.state {
-            EndpointState::Active => Presence::Active,
-            EndpointState::Drained => Presence::Drained,
-            EndpointState::Removed => Presence::Removed,
-        };
         let mut roster = upstream.roster.clone();
+        let before = roster.changes.get(url.as_str());
+        let presence = match change.state {
+            Some(EndpointState::Drained) => Presence::Drained,
+            Some(EndpointState::Removed) => Presence::Removed,
+            None if before.is_some_and(|before| before.presence == Presence::Drained) => Presence::Drained,
+            // One that was removed and is named again is a new one.
+            None | Some(EndpointState::Active) => Presence::Active,
+        };
         let is_known = roster.seats(options).iter().any(|seat| seat.url == url.as_str());
         if presence != Presence::Active && !is_known {
             return Err(ChangeRefused::NoSuchEndpoint);
         }
         let weight = change.weight.or_else(|| roster.changes.get(url.as_str())?.weight);
-        roster.changes.insert(url.as_str().to_owned(), Change { presence, weight });
+        roster.changes.remove(url.as_str());
+        // What says no more than the file does is no change: from here on the file says it again.
+        let is_listed = roster.seats(options).iter().any(|seat| seat.url == url.as_str());
+        if presence != Presence::Active || weight.is_some() || !is_listed {
+            roster.changes.insert(url.as_str().to_owned(), Change { presence, weight });
+        }
         if roster.seats(options).iter().all(|seat| seat.drained) {
             return Err(ChangeRefused::LastEndpoint);
         }

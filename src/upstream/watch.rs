@@ -133,11 +133,12 @@ async fn look_on(upstream: Weak<Upstream>, endpoint: Arc<Endpoint>) {
 }
 
 fn tell(upstream: &Upstream, endpoint: &Endpoint, is_well: bool) {
+    let path = &*upstream.health.path;
     let (upstream, endpoint) = (&*upstream.name, &*endpoint.url);
     if is_well {
         tracing::info!(upstream, endpoint, "an endpoint is well again");
     } else {
-        tracing::warn!(upstream, endpoint, "an endpoint is down: it does not say that it is well");
+        tracing::warn!(upstream, endpoint, path, "an endpoint is down: it does not say that it is well");
     }
 }
 

@@ -8,7 +8,7 @@ use vllm_gateway_simulator::{Options, Simulator};
 
 use crate::{
     support::{PATIENCE, PIPELINE, Setup, chat, fast},
-    yard::{Yard, yard},
+    yard::{Yard, endpoints, yard},
 };
 
 async fn patch(yard: &Yard, upstream: &str, body: Value) -> (StatusCode, Value) {
@@ -50,11 +50,30 @@ async fn an_operator_adds_drains_and_removes_endpoints_and_no_request_fails() {
     assert!(yard.gateway.reload().await, "what was changed outlives a reload");
     yard.served(4).await;
     assert_eq!(yard.shares(), [0, 0, 4]);
-    assert_eq!(patch(&yard, "main", json!({"url": urls[0]})).await.0, StatusCode::OK);
+    assert_eq!(patch(&yard, "main", json!({"url": urls[0], "state": "active"})).await.0, StatusCode::OK);
     assert_eq!(patch(&yard, "main", json!({"url": urls[2], "state": "removed"})).await.0, StatusCode::OK);
     yard.vllms.iter().for_each(Simulator::forget);
     yard.served(2).await;
     assert_eq!(yard.shares(), [2, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_weight_leaves_the_state_as_it_is_and_active_leaves_it_to_the_file() {
+    let yard = yard(2, "").await;
+    let urls: Vec<String> = yard.vllms.iter().map(Simulator::url).collect();
+    assert_eq!(patch(&yard, "main", json!({"url": urls[0], "state": "drained"})).await.0, StatusCode::OK);
+    let (_, upstream) = patch(&yard, "main", json!({"url": urls[0]})).await;
+    assert_eq!(upstream["endpoints"][0]["health"], "drained");
+    assert_eq!(patch(&yard, "main", json!({"url": urls[0], "state": "active"})).await.0, StatusCode::OK);
+    assert_eq!(yard.states().await, ["up", "up"]);
+    // The file has it no longer, and nobody else wants it.
+    let text = std::fs::read_to_string(yard.config()).unwrap();
+    let (before, now) = (endpoints(&yard.vllms), endpoints(&yard.vllms[1..]));
+    std::fs::write(yard.config(), text.replace(&before, &now)).unwrap();
+    assert!(yard.gateway.reload().await);
+    assert_eq!(yard.told().await["endpoints"].as_array().unwrap().len(), 1);
+    let (_, upstream) = patch(&yard, "main", json!({"url": urls[0], "state": "active"})).await;
+    assert_eq!(upstream["endpoints"].as_array().unwrap().len(), 2, "one that is not listed is added");
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ pub(crate) struct StatusForm {
 pub(crate) struct EndpointForm {
     /// Its base URL. One that the upstream does not have is added.
     url: String,
-    /// `active` (the default), `drained`: it gets no further requests, or `removed`.
+    /// `active`, `drained`: it gets no further requests, or `removed`; absent: as it was, a new one is active.
     #[schemars(extend("enum" = ["active", "drained", "removed"]))]
     #[serde(default)]
     state: Option<String>,

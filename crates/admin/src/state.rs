@@ -57,8 +57,8 @@ pub trait Control: Send + Sync {
 pub struct EndpointChange {
     /// Its base URL.
     pub url: String,
-    /// What it is to be in.
-    pub state: EndpointState,
+    /// What it is to be in; none leaves one that is known as it is.
+    pub state: Option<EndpointState>,
     /// Its share of the requests; none leaves it as it is.
     pub weight: Option<u32>,
 }

@@ -43,10 +43,11 @@ fn form(mut fields: Fields) -> Result<EndpointChange, Problem> {
     let url = fields.text("url")?;
     let url = url.ok_or_else(|| Problem::invalid("url", "is missing: name the endpoint by its base URL"))?;
     let state = match fields.text("state")? {
-        None => EndpointState::Active,
-        Some(name) => {
-            EndpointState::from_name(&name).ok_or_else(|| not_among("state", &name, &EndpointState::NAMES))?
-        }
+        None => None,
+        Some(name) => Some(
+            EndpointState::from_name(&name)
+                .ok_or_else(|| not_among("state", &name, &EndpointState::NAMES))?,
+        ),
     };
     let weight = match fields.number("weight")? {
         None => None,

@@ -53,7 +53,7 @@ impl Control for Running {
     async fn change_endpoint(&self, upstream: &str, change: EndpointChange) -> Result<Value, ChangeRefused> {
         match (upstream, change.url.as_str(), change.state) {
             ("main", "http://last:8000", _) => Err(ChangeRefused::LastEndpoint),
-            ("main", url, EndpointState::Active) => {
+            ("main", url, None | Some(EndpointState::Active)) => {
                 Ok(json!({ "name": "main", "url": url, "weight": change.weight }))
             }
             ("main", _, _) => Err(ChangeRefused::NoSuchEndpoint),

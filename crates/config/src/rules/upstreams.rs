@@ -9,7 +9,7 @@ use std::{
 use vllm_gateway_sdk::{Fact, routes};
 
 use crate::{
-    Blocks, EndpointsFile, Severity, UpstreamOptions,
+    Blocks, EndpointsFile, Severity, UpstreamOptions, WhenAsleep,
     build::BuiltFilter,
     draft::{Draft, Section},
     report::Report,
@@ -26,6 +26,7 @@ pub(super) fn check(
             endpoints(upstream, options, report);
             endpoints_file(upstream, options, base, report);
             deadlines(upstream, options, report);
+            health(upstream, options, report);
         }
     }
     unused(draft, filters, report);
@@ -114,6 +115,24 @@ fn deadlines(upstream: &Section<'_, UpstreamOptions>, options: &UpstreamOptions,
 }
 
 /// Upstreams that no filter leads to. Known only if every filter that chooses targets says which.
+fn health(upstream: &Section<'_, UpstreamOptions>, options: &UpstreamOptions, report: &mut Report) {
+    let name = &upstream.name;
+    if !options.health.path.starts_with('/') {
+        let message = format!("upstream `{name}`: the path that is looked at must begin with `/`");
+        report.error(upstream.at(&["health", "path"]), message).hint("vLLM's own is `/health`");
+    }
+    if options.when_asleep == WhenAsleep::Wake && options.health.interval.get().is_none() {
+        let message = format!("upstream `{name}`: without looks nobody finds out that a server sleeps");
+        report
+            .error(upstream.at(&["when_asleep"]), message)
+            .hint("give `health` an `interval`, or leave out `when_asleep`");
+    }
+    if options.retry_budget > 100 {
+        let message = format!("upstream `{name}`: `retry_budget` is a part of the requests, in percent");
+        report.error(upstream.at(&["retry_budget"]), message).hint("100 lets all of them be tried again");
+    }
+}
+
 fn unused(draft: &Draft<'_>, filters: &BTreeMap<String, BuiltFilter>, report: &mut Report) {
     let mut used = HashSet::new();
     for filter in &draft.filters {
