@@ -15,7 +15,7 @@ use super::{
     headers::{self, RESPONSE},
     plan::Plan,
     refusal,
-    wait::{Patience, crowded, in_line, until},
+    wait::{Patience, beside_the_line, crowded, in_line, until},
 };
 use crate::{
     descriptors,
@@ -247,6 +247,10 @@ async fn slot(
     let Some(patience) = patience else { return Ok(Slot::Busy) };
     // By the time that it is called, those that failed may be well again.
     *tried = unfit(ex, upstream);
+    if !tried.is_empty() {
+        let lease = beside_the_line(ex, runtime, upstream, key, patience.until).await?;
+        return Ok(lease.map_or(Slot::Nobody, Slot::Taken));
+    }
     let lease = in_line(ex, runtime, upstream, key, patience).await?;
     Ok(lease.map_or(Slot::Nobody, Slot::Taken))
 }

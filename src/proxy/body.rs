@@ -19,20 +19,30 @@ pub(super) enum AnswerBody {
     Read(Bytes),
 }
 
+/// What the end of an answer says of its endpoint.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Says {
+    /// No more than its status has said already.
+    Nothing,
+    /// That it serves.
+    Serves,
+    /// That its engine works.
+    Generates,
+}
+
 /// An upstream's body with the slot that its endpoint keeps for it.
 pub(crate) struct Leased {
     body: AnswerBody,
     lease: Option<Lease>,
-    /// Whether its end says anything of the endpoint that its status has not said.
-    tells: bool,
+    says: Says,
     /// Whether it is a stream of events, and whether its first byte has come.
     streams: bool,
     began: bool,
 }
 
 impl Leased {
-    pub(super) fn new(body: AnswerBody, lease: Option<Lease>, tells: bool, streams: bool) -> Self {
-        Self { body, lease, tells, streams, began: false }
+    pub(super) fn new(body: AnswerBody, lease: Option<Lease>, says: Says, streams: bool) -> Self {
+        Self { body, lease, says, streams, began: false }
     }
 }
 
@@ -77,10 +87,10 @@ impl AnswerBody {
 
 impl UpstreamBody for Leased {
     fn judged(&mut self, well: bool) {
-        let Some(lease) = self.lease.as_ref().filter(|_| self.tells) else { return };
+        let Some(lease) = self.lease.as_ref().filter(|_| self.says != Says::Nothing) else { return };
         let (upstream, endpoint) = (lease.upstream(), lease.endpoint());
         if well {
-            endpoint.served_well();
+            endpoint.served_well(self.says == Says::Generates);
         } else {
             upstream.not_reached(endpoint);
         }

@@ -1,10 +1,6 @@
 //! Requests that only one endpoint can serve: it keeps the response that they are about.
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use vllm_gateway_fleet::Tried;
 use vllm_gateway_sdk::{Error, Exchange, RequestBody, Route};
@@ -14,17 +10,13 @@ use super::{
     asked::Asked,
     attempts::{Failure, once},
     plan::Plan,
-    wait::{crowded, until},
+    wait::{LOOK, crowded, until},
 };
 use crate::{
     gateway::Runtime,
     responses::{Home, Responses},
     upstream::{Lease, NoSlot, Upstream},
 };
-
-/// How often a request looks whether its endpoint has room. It does not stand in the line: whom that calls may go to any
-/// endpoint, and one that can go to a single one would be in everybody's way.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Asks for a response that was made before, or for its end.
 pub(super) async fn ask(ex: &mut Exchange, runtime: &Runtime, responses: &Responses) -> Result<Taken, Error> {

@@ -17,7 +17,7 @@ use vllm_gateway_wire::sse::Hide;
 use super::{
     answer::{Taken, is_event_stream},
     attempts,
-    body::Leased,
+    body::{Leased, Says},
     bound, continued,
     early::{self, EarlyBody, Teller},
 };
@@ -140,13 +140,13 @@ pub(super) fn respond(
     if let Some(length) = length.filter(|_| !bodiless) {
         head.headers.insert(CONTENT_LENGTH, length.into());
     }
+    let says = match ex.route().answer {
+        _ if status.is_server_error() => Says::Nothing,
+        Answer::Uncounted | Answer::Stored | Answer::Models => Says::Serves,
+        _ if !status.is_success() => Says::Serves,
+        _ => Says::Generates,
+    };
     let deadlines = Deadlines { gap, total: started + total, heartbeat };
-    let body = ResponseBody::new(
-        ex,
-        Leased::new(body, lease, !status.is_server_error(), streams),
-        reader,
-        length,
-        deadlines,
-    );
+    let body = ResponseBody::new(ex, Leased::new(body, lease, says, streams), reader, length, deadlines);
     Answered::Response(head, Box::new(body))
 }

@@ -95,7 +95,8 @@ pub(super) async fn in_stream(ex: &mut Exchange, taken: Taken) -> Reply {
         return ex.refuse(&Error::upstream("the upstream refused the request"));
     };
     let name = if ex.route().api == Api::Anthropic { "event: error\n" } else { "" };
-    ex.reply(Reply::events(format!("{name}data: {words}\n\n")), Outcome::Finished)
+    ex.failed_with("upstream_refused");
+    ex.reply(Reply::events(format!("{name}data: {words}\n\n")), Outcome::UpstreamError)
 }
 
 impl EarlyBody {

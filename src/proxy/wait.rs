@@ -3,7 +3,7 @@
 use std::{
     pin::{Pin, pin},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use vllm_gateway_fleet::{Key, Turn};
@@ -18,6 +18,9 @@ use crate::{
     telemetry::metrics::metrics,
     upstream::{Lease, NoSlot, Upstream},
 };
+
+/// How often a request beside the line looks whether an endpoint that can serve it has room.
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 /// What is waited for, or that it did not come in time. An error if the gateway ends meanwhile: then there is still somebody
 /// to be told so.
@@ -101,6 +104,37 @@ pub(super) async fn in_line(
             Err(NoSlot::Nobody) => return Ok(None),
             Err(NoSlot::NoDescriptor) => return Err(Failure::no_descriptor()),
         }
+    }
+}
+
+/// Waits for a slot of a request that only some of the endpoints can serve; none if nobody is left who could be asked. It
+/// does not stand in the line: whom that calls may go to any endpoint, and this one would be in everybody's way.
+pub(super) async fn beside_the_line(
+    ex: &mut Exchange,
+    runtime: &Runtime,
+    upstream: &Arc<Upstream>,
+    key: &Key,
+    deadline: Instant,
+) -> Result<Option<Lease>, Failure> {
+    let Some(_place) = upstream.beside_the_line() else {
+        metrics().turned_away(&upstream.name, "full");
+        return Err(crowded());
+    };
+    loop {
+        let upstream = runtime.upstream(&upstream.name).unwrap_or_else(|| Arc::clone(upstream));
+        let unfit = unfit(ex, &upstream);
+        match upstream.slot(key, &unfit) {
+            Ok(lease) => return Ok(Some(lease)),
+            Err(NoSlot::Full) => {}
+            Err(NoSlot::Asleep) => upstream.wake(&unfit),
+            Err(NoSlot::Nobody) => return Ok(None),
+            Err(NoSlot::NoDescriptor) => return Err(Failure::no_descriptor()),
+        }
+        if Instant::now() >= deadline {
+            metrics().turned_away(&upstream.name, "timeout");
+            return Err(crowded());
+        }
+        let _ = until(deadline, ex, pin!(tokio::time::sleep(LOOK))).await?;
     }
 }
 

@@ -82,12 +82,17 @@ impl Upstream {
         if let Some(listing) = fresh() {
             return Some(listing);
         }
-        let asked = Instant::now();
         let answers = join_all(self.endpoints.iter().map(|endpoint| self.ask_for_models(endpoint))).await;
-        if answers.iter().all(Option::is_none) {
-            return known();
-        }
-        let listing = Arc::new(Listing::of(asked, answers));
+        let asked = Instant::now();
+        let listing = if answers.iter().all(Option::is_none) {
+            // Nor are they asked again at once if none of them says anything.
+            let (models, names) =
+                known().map(|known| (known.models.clone(), known.names.clone())).unwrap_or_default();
+            Listing { asked, models, names }
+        } else {
+            Listing::of(asked, answers)
+        };
+        let listing = Arc::new(listing);
         self.catalogue.latest.store(Some(Arc::clone(&listing)));
         Some(listing)
     }

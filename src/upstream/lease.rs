@@ -72,21 +72,23 @@ impl Upstream {
                 };
                 let learns = matches!(self.policy, Policy::VllmLoad);
                 let start = learns.then(|| member.server.pace.start(key.bytes()));
-                return Ok(Lease { upstream: Arc::clone(self), at, start, _descriptor: descriptor });
+                return Ok(Lease {
+                    upstream: Arc::clone(self),
+                    at,
+                    start,
+                    counts: true,
+                    _descriptor: descriptor,
+                });
             }
         }
         Err(NoSlot::Full)
     }
 
-    /// A slot at this endpoint, however busy it is and also if it is drained: nothing is generated for it.
+    /// A way to this endpoint, however busy it is and also if it is drained: nothing is generated, so it counts for nothing.
     pub(crate) fn slot_at(self: &Arc<Self>, at: usize) -> Result<Lease, NoSlot> {
-        let endpoint = self.endpoints.get(at).ok_or(NoSlot::Nobody)?;
+        self.endpoints.get(at).ok_or(NoSlot::Nobody)?;
         let descriptor = Descriptor::for_upstream().ok_or(NoSlot::NoDescriptor)?;
-        if self.max_concurrent.is_some() {
-            self.running.requests.fetch_add(1, Relaxed);
-        }
-        endpoint.server.take(None);
-        Ok(Lease { upstream: Arc::clone(self), at, start: None, _descriptor: descriptor })
+        Ok(Lease { upstream: Arc::clone(self), at, start: None, counts: false, _descriptor: descriptor })
     }
 
     /// Calls who waits, if there is room for one more.
@@ -149,6 +151,8 @@ pub(crate) struct Lease {
     at: usize,
     /// Where the policy learns how soon answers begin: this one has not.
     start: Option<Start>,
+    /// It takes the room of something that is generated.
+    counts: bool,
     _descriptor: Descriptor,
 }
 
@@ -182,6 +186,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.began(false);
+        if !self.counts {
+            return;
+        }
         self.endpoint().server.give();
         if self.upstream.max_concurrent.is_some() {
             self.upstream.running.requests.fetch_sub(1, Relaxed);

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde::Deserialize;
 use tokio::{
     sync::Notify,
@@ -19,6 +20,8 @@ use super::{Endpoint, Upstream};
 
 /// How long a server may take to wake: it may have to load its weights anew.
 const WAKING: Duration = Duration::from_secs(180);
+/// How long one may take before another is woken as well.
+const HEDGE: Duration = Duration::from_secs(8);
 /// How long to wait after nobody could be woken.
 const PAUSE: Duration = Duration::from_secs(5);
 /// The largest answer that is read, in bytes.
@@ -57,7 +60,7 @@ impl Upstream {
     async fn is_asleep(&self, endpoint: &Endpoint) -> Option<bool> {
         let asked = timeout(self.health.timeout.get(), async {
             let answer = self.get(endpoint, "/is_sleeping").send().await.ok()?;
-            if answer.status().is_client_error() {
+            if matches!(answer.status().as_u16(), 404 | 405 | 501) {
                 endpoint.never_sleeps.store(true, Relaxed);
                 endpoint.server.health.set_asleep(false);
                 return Some(false);
@@ -88,22 +91,34 @@ impl Upstream {
             .filter(|(at, (.., state))| *state == State::Asleep && !unfit.has(*at))
             .map(|(_, (endpoint, ..))| endpoint)
             .collect();
-        let mut one_is_awake = false;
-        for endpoint in sleepers {
-            let (upstream, url) = (&*self.name, &*endpoint.url);
-            tracing::info!(upstream, endpoint = url, "an endpoint is being woken");
-            let answer = timeout(WAKING, self.post(endpoint, "/wake_up").send()).await;
-            one_is_awake = matches!(&answer, Ok(Ok(answer)) if answer.status().is_success())
-                && self.is_asleep(endpoint).await == Some(false);
-            if one_is_awake {
-                endpoint.server.health.set_asleep(false);
-                endpoint.server.health.looked_well(Moment::now());
-                tracing::info!(upstream, endpoint = url, "an endpoint was woken");
-                break;
+        let (mut others, mut being_woken) = (sleepers.into_iter(), FuturesUnordered::new());
+        loop {
+            match others.next() {
+                Some(endpoint) => being_woken.push(self.wake_endpoint(endpoint)),
+                None if being_woken.is_empty() => return false,
+                None => {}
             }
+            // One that takes its time may be loading its weights, or hang: then another is woken as well.
+            if timeout(HEDGE, being_woken.next()).await == Ok(Some(true)) {
+                return true;
+            }
+        }
+    }
+
+    async fn wake_endpoint(&self, endpoint: &Endpoint) -> bool {
+        let (upstream, url) = (&*self.name, &*endpoint.url);
+        tracing::info!(upstream, endpoint = url, "an endpoint is being woken");
+        let answer = timeout(WAKING, self.post(endpoint, "/wake_up").send()).await;
+        let is_awake = matches!(&answer, Ok(Ok(answer)) if answer.status().is_success())
+            && self.is_asleep(endpoint).await == Some(false);
+        if is_awake {
+            endpoint.server.health.set_asleep(false);
+            endpoint.server.health.looked_well(Moment::now());
+            tracing::info!(upstream, endpoint = url, "an endpoint was woken");
+        } else {
             tracing::warn!(upstream, endpoint = url, "an endpoint sleeps and cannot be woken");
         }
-        one_is_awake
+        is_awake
     }
 }
 

@@ -8,9 +8,9 @@ use super::{Endpoint, Upstream};
 use crate::telemetry::metrics::metrics;
 
 impl Endpoint {
-    /// A request was served there, to its end.
-    pub(crate) fn served_well(&self) {
-        self.server.health.succeeded();
+    /// A request was served there, to its end; something was `generated` for it, or not.
+    pub(crate) fn served_well(&self, generated: bool) {
+        self.server.health.succeeded(generated);
     }
 
     /// It refuses further requests, for so long if it said.

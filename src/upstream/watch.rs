@@ -17,6 +17,8 @@ use super::{Endpoint, Upstream, sleep::wake_when_needed};
 const DOWN: Duration = Duration::from_secs(1);
 /// How soon it is looked at again after a look that failed, until it is down.
 const DOUBT: Duration = Duration::from_millis(200);
+/// So many looks in a row may be left out, since the endpoint has generated something meanwhile.
+const SPARED: u32 = 6;
 /// How often vLLM is asked how busy it is.
 const SCRAPE: Duration = Duration::from_secs(1);
 /// How often it is looked whether somebody in the line could go.
@@ -120,11 +122,13 @@ async fn look_on(upstream: Weak<Upstream>, endpoint: Arc<Endpoint>) {
             false => DOUBT.min(usual),
         };
         if is_well {
-            // What it serves says as much as a look, and costs nothing, for as long as nobody complains.
-            while timeout(pause, endpoint.suspicion.notified()).await.is_err()
-                && health.has_served()
-                && upstream.strong_count() > 0
-            {}
+            // What it generates says as much as a look, and costs nothing; for a while, and as long as nothing fails.
+            for _ in 0..SPARED {
+                let suspected = timeout(pause, endpoint.suspicion.notified()).await.is_ok();
+                if suspected || is_asleep || !health.has_proven_itself() || upstream.strong_count() == 0 {
+                    break;
+                }
+            }
         } else if timeout(pause, endpoint.suspicion.notified()).await.is_ok() {
             // A suspicion is no reason to ask one again that was asked just now.
             sleep(DOUBT.min(usual)).await;

@@ -1,10 +1,12 @@
 //! LoRA adapters: servers tell of them, and the gateway serves them by their names.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
-use vllm_gateway_simulator::Options;
+use vllm_gateway_simulator::{Fault, Options, Rule};
 
 use crate::{
-    support::{MODEL, Setup, chat, fast},
+    support::{MODEL, PATIENCE, Setup, chat, fast},
     yard::{Yard, endpoints, yard_of},
 };
 
@@ -112,4 +114,35 @@ async fn names_that_nobody_has_ask_the_servers_no_more_than_now_and_then() {
     for vllm in &yard.vllms {
         assert!(vllm.requests().iter().filter(|seen| seen.path == "/v1/models").count() <= 2);
     }
+}
+
+#[tokio::test]
+async fn servers_that_do_not_tell_their_models_hold_nobody_up() {
+    let yard = with_adapters(&[&["sql"], &["sql"]], "").await;
+    yard.vllms.iter().for_each(|vllm| vllm.inject(Rule::always(Fault::Hang).on("/v1/models")));
+    let begun = Instant::now();
+    let asked = (0..30).map(|n| yard.chat(json!({"model": format!("nobody-{n}")})));
+    let answers = futures_util::future::join_all(asked).await;
+    assert!(answers.iter().all(|answer| answer.status() == 404));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    for vllm in &yard.vllms {
+        assert!(vllm.requests().iter().filter(|seen| seen.path == "/v1/models").count() <= 1);
+    }
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_the_server_of_their_adapter_are_in_nobodys_way() {
+    let yard = with_adapters(&[&["sql"], &[]], "max_concurrent_per_endpoint = 1").await;
+    yard.vllms[0].set_asleep(true);
+    let body = chat(json!({"model": "sql"}));
+    let waiting: Vec<_> =
+        (0..3).map(|_| tokio::spawn(yard.post("/v1/chat/completions", &body).send())).collect();
+    assert!(yard.vllms[0].wait_for(PATIENCE, |vllm| vllm.active() == 1).await);
+    yard.served(5).await;
+    assert_eq!(yard.shares(), [1, 5]);
+    yard.vllms[0].set_asleep(false);
+    for one in waiting {
+        assert_eq!(one.await.unwrap().unwrap().status(), 200);
+    }
+    assert_eq!(yard.shares(), [3, 5]);
 }

@@ -113,3 +113,32 @@ health = {{ interval = "20ms" }}
     yard.are(&["up"]).await;
     assert_eq!(woken(&yard.vllms[0]), 1);
 }
+
+#[tokio::test]
+async fn one_that_does_not_wake_does_not_keep_another_from_being_woken() {
+    let yard = sleepers(2, "when_asleep = \"wake\"").await;
+    yard.vllms[0].inject(Rule::always(Fault::Hang).on("/wake_up"));
+    yard.served(1).await;
+    assert_eq!([woken(&yard.vllms[0]), woken(&yard.vllms[1])], [1, 1]);
+}
+
+#[tokio::test]
+async fn what_needs_no_engine_does_not_hide_that_a_server_sleeps() {
+    let yard = sleepers(1, "").await;
+    yard.vllms[0].set_asleep(false);
+    yard.are(&["up"]).await;
+    let ask = || yard.post("/tokenize", &json!({"model": MODEL, "prompt": "a"})).send();
+    let keeps_asking = async {
+        loop {
+            let _ = ask().await;
+        }
+    };
+    let falls_asleep = async {
+        yard.vllms[0].set_asleep(true);
+        yard.are(&["asleep"]).await;
+    };
+    tokio::select! {
+        () = keeps_asking => {}
+        () = falls_asleep => {}
+    }
+}

@@ -84,11 +84,17 @@ async fn an_error_of_the_server_is_told_in_its_own_words() {
     yard.vllms[0].inject(Rule::always(Fault::Status(400)));
     let mut answer = yard.chat(json!({"stream": true})).await;
     until_said(&mut answer, "waiting").await;
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
     yard.vllms[0].set_asleep(false);
     runs.await.unwrap();
     let text = without_comments(&answer.text().await.unwrap());
     let event: Value = serde_json::from_str(text.strip_prefix("data: ").unwrap().trim_end()).unwrap();
     assert_eq!(event["error"]["code"], 400);
+    let record = yard.record(&id).await;
+    assert_eq!(
+        (&record["status"], &record["outcome"], &record["errorCode"]),
+        (&json!(200), &json!("upstream_error"), &json!("upstream_refused"))
+    );
 }
 
 #[tokio::test]

@@ -91,8 +91,9 @@ pub struct Health {
     full: AtomicU64,
     /// Since when it is coming back; 0 once it is.
     returning: AtomicU64,
-    /// It has served a request since somebody asked.
-    served: AtomicBool,
+    /// It has generated something since somebody asked, and something has failed there.
+    generated: AtomicBool,
+    troubled: AtomicBool,
     looks: AtomicU32,
     down: AtomicBool,
     asleep: AtomicBool,
@@ -107,24 +108,27 @@ struct Ejections {
 }
 
 impl Health {
-    /// A request was served. What it did not do well earlier is forgotten.
-    pub fn succeeded(&self) {
+    /// A request was served, for which something was `generated` or not. What it did not do well earlier is forgotten.
+    pub fn succeeded(&self, generated: bool) {
         if self.failures.load(Relaxed) != 0 {
             self.failures.store(0, Relaxed);
         }
         // Written seldom: threads that read it only share its cache line.
-        if !self.served.load(Relaxed) {
-            self.served.store(true, Relaxed);
+        if generated && !self.generated.load(Relaxed) {
+            self.generated.store(true, Relaxed);
         }
     }
 
-    /// Whether it has served a request since this was asked last. One that does need not be looked at.
-    pub fn has_served(&self) -> bool {
-        self.served.swap(false, Relaxed)
+    /// Whether it has generated something since this was asked last, and nothing has failed there. Then it need not be
+    /// looked at.
+    pub fn has_proven_itself(&self) -> bool {
+        let troubled = self.troubled.swap(false, Relaxed);
+        self.generated.swap(false, Relaxed) && !troubled
     }
 
     /// A request failed there. It is not ejected if it `is_needed`: if too few others could be asked in its place.
     pub fn failed(&self, tolerance: &Tolerance, now: Moment, is_needed: impl FnOnce() -> bool) -> Verdict {
+        self.troubled.store(true, Relaxed);
         let failures = self.failures.fetch_add(1, Relaxed).saturating_add(1);
         if failures < tolerance.failures || is_needed() {
             return Verdict::Counted;
@@ -270,7 +274,7 @@ mod tests {
     fn failures_in_a_row_eject_and_others_do_not() {
         let (health, now) = (Health::default(), Moment::now());
         assert_eq!(fail(&health, 2, now), Verdict::Counted);
-        health.succeeded();
+        health.succeeded(true);
         assert_eq!(fail(&health, 2, now), Verdict::Counted);
         assert_eq!(health.state(&TOLERANCE, now), State::Up);
         assert_eq!(fail(&health, 1, now), Verdict::Ejected(secs(5)));

@@ -12,7 +12,7 @@ use crate::{DurationOrNever, model::at_least_one};
 pub struct HealthOptions {
     /// What is asked for; it costs vLLM no tokens.
     pub path: String,
-    /// How often, unless the endpoint has served a request meanwhile; `"never"` leaves it to the requests to find out. An
+    /// How often, unless the endpoint has generated something meanwhile; `"never"` leaves it to the requests to find out. An
     /// endpoint that is down is asked every second.
     pub interval: DurationOrNever,
     /// How long the answer may take.
