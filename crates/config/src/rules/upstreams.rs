@@ -114,7 +114,7 @@ fn deadlines(upstream: &Section<'_, UpstreamOptions>, options: &UpstreamOptions,
     }
 }
 
-/// Upstreams that no filter leads to. Known only if every filter that chooses targets says which.
+/// Looks that could find nothing out, and second tries beyond all requests.
 fn health(upstream: &Section<'_, UpstreamOptions>, options: &UpstreamOptions, report: &mut Report) {
     let name = &upstream.name;
     if !options.health.path.starts_with('/') {
@@ -133,6 +133,7 @@ fn health(upstream: &Section<'_, UpstreamOptions>, options: &UpstreamOptions, re
     }
 }
 
+/// Upstreams that no filter leads to. Known only if every filter that chooses targets says which.
 fn unused(draft: &Draft<'_>, filters: &BTreeMap<String, BuiltFilter>, report: &mut Report) {
     let mut used = HashSet::new();
     for filter in &draft.filters {

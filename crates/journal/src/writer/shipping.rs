@@ -158,6 +158,8 @@ impl Shipper {
         self.behind_since = (found >= MOST).then(|| self.behind_since.unwrap_or_else(Instant::now));
     }
 
+    /// Whether storing gives way now: not while somebody waits for it, nor when there could soon be no room for what is to
+    /// come.
     fn pace(&self) -> Pace {
         let crowded = self.counts.read().pending > self.journal.most() / MANY;
         if self.flushing || crowded {
