@@ -84,8 +84,11 @@ pub(super) async fn in_stream(ex: &mut Exchange, taken: Taken) -> Reply {
         AnswerBody::Read(words) => Some(words),
         AnswerBody::Coming(body) => {
             let body = Limited::new(body, MOST);
-            let read = until(Instant::now() + gap, ex, pin!(body.collect())).await;
-            read.ok().flatten().and_then(Result::ok).map(Collected::to_bytes)
+            match until(Instant::now() + gap, ex, pin!(body.collect())).await {
+                Ok(read) => read.and_then(Result::ok).map(Collected::to_bytes),
+                // The gateway is cut off meanwhile, which is not the upstream's fault.
+                Err(error) => return ex.refuse(&error),
+            }
         }
     };
     drop(lease);
