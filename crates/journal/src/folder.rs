@@ -4,7 +4,10 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+use vllm_gateway_store::{Courtesy, Pace};
 
 use crate::{
     area::{Area, Disk},
@@ -15,6 +18,11 @@ use crate::{
 
 /// Behind the number in a region's file name. It tells the layout, too: another layout has another ending.
 const ENDING: &str = ".cells1";
+
+/// What a new region is made of, in pieces.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// How long making one goes on before it gives way.
+const GO: Pace = Pace::by(Duration::from_micros(50));
 
 /// A folder of the file system.
 pub(crate) struct Folder {
@@ -99,9 +107,14 @@ impl Folder {
         use std::io::Seek;
         let missing = (REGION as u64).saturating_sub(from);
         file.seek(io::SeekFrom::Start(from))?;
-        let written = io::copy(&mut io::Read::take(io::repeat(0), missing), &mut file)?;
-        if written < missing {
-            return Err(io::ErrorKind::WriteZero.into());
+        // At a burst of requests this is done many times a second, and they are not to wait for it.
+        let mut courtesy = Courtesy::new(GO);
+        let mut left = usize::try_from(missing).unwrap_or(REGION);
+        while left > 0 {
+            let piece = &ZEROS[..left.min(ZEROS.len())];
+            file.write_all(piece)?;
+            left -= piece.len();
+            courtesy.give_way();
         }
         file.flush()?;
         // Some file systems find out only now that there is no room.

@@ -1,4 +1,4 @@
-//! A file mapped into memory: the one place of the gateway that needs `unsafe`.
+//! A file mapped into memory, which needs `unsafe`.
 #![allow(unsafe_code)]
 
 use std::{fs::File, io, sync::atomic::AtomicU64};

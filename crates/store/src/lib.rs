@@ -25,6 +25,7 @@
 //! connection: `rustls::crypto::ring::default_provider().install_default()`. This crate never does.
 
 mod app;
+mod calm;
 mod check;
 mod cursor;
 mod error;

@@ -4,17 +4,32 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long storing records goes on before it gives way to other work on the same processors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Pace(Option<Duration>);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// None where it never gives way.
+    go: Option<Duration>,
+    is_last: bool,
+}
 
 impl Pace {
     /// It never gives way: it takes its fair share.
-    pub const STEADY: Self = Self(None);
+    pub const STEADY: Self = Self { go: None, is_last: false };
 
     /// It gives way as often as this. Where others leave nothing, little is stored: what waits must be watched.
     #[must_use]
     pub const fn by(go: Duration) -> Self {
-        Self(Some(go))
+        Self { go: Some(go), is_last: false }
+    }
+
+    /// Others do not only have their turn as often as that: where a store and its system can do it, everything else that
+    /// could run goes first. For a few seconds, on a machine with nothing to spare, nothing may be stored.
+    #[must_use]
+    pub const fn behind_all_others(self) -> Self {
+        Self { is_last: true, ..self }
+    }
+
+    pub(crate) const fn is_last(self) -> bool {
+        self.is_last
     }
 }
 
@@ -32,7 +47,7 @@ impl Courtesy {
     /// For work that begins now.
     #[must_use]
     pub fn new(pace: Pace) -> Self {
-        Self { goes: pace.0.map(|go| (go, Instant::now())) }
+        Self { goes: pace.go.map(|go| (go, Instant::now())) }
     }
 
     /// Lets others go first, if it has worked for long enough. To be called every few microseconds.

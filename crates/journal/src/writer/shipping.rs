@@ -29,8 +29,8 @@ const MANY: u64 = 8;
 const GO: Duration = Duration::from_micros(50);
 /// What schedulers give everybody in one go, about.
 const LONGEST_GO: Duration = Duration::from_millis(4);
-/// So long it may lag behind. For each second beyond, it works twice as long before it gives way: a record can be found
-/// within ten seconds.
+/// So long it may lag behind, and goes behind everything else. For each second beyond, it works twice as long before it
+/// gives way: a record can be found within ten seconds.
 const LAG: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -320,6 +320,9 @@ impl Shipper {
 /// How storing gives way once it has not caught up for so long. Answers come first; the longer it lags, the less it gives
 /// way, so that on a machine with nothing to spare it gets what it needs and no more.
 fn pace_after(behind: Duration) -> Pace {
+    if behind < LAG {
+        return Pace::by(GO).behind_all_others();
+    }
     let doublings = u32::try_from(behind.saturating_sub(LAG).as_secs()).unwrap_or(u32::MAX);
     GO.checked_mul(1 << doublings.min(16)).filter(|go| *go <= LONGEST_GO).map_or(Pace::STEADY, Pace::by)
 }
@@ -339,7 +342,7 @@ mod tests {
     fn the_longer_storing_lags_behind_the_less_it_gives_way() {
         let paces = [0, 3, 4, 5, 9, 10, 3600].map(|secs| pace_after(Duration::from_secs(secs)));
         let micros = |micros| Pace::by(Duration::from_micros(micros));
-        let steady = Pace::STEADY;
-        assert_eq!(paces, [micros(50), micros(50), micros(100), micros(200), micros(3200), steady, steady]);
+        let (steady, last) = (Pace::STEADY, micros(50).behind_all_others());
+        assert_eq!(paces, [last, micros(50), micros(100), micros(200), micros(3200), steady, steady]);
     }
 }

@@ -16,22 +16,29 @@ use crate::{Appended, Courtesy, LogQuery, Pace, Page, Rejected, StoreError, chec
 /// up. What the journal ships at once fits into one.
 pub(super) const BATCH: usize = 1_100;
 
-/// Inserts one batch and counts its usage in the same transaction. `start` is the place of its first record
-/// in what the caller gave.
+/// Inserts one batch and counts its usage in the same transaction, or the beginning of one, if it `is_wanted` to end:
+/// says how many records it has dealt with, at least one. `start` is the place of its first record in what the caller
+/// gave.
 pub(super) fn append(
     connection: &mut Connection,
     records: &Records,
     start: usize,
     pace: Pace,
-) -> Result<Appended, StoreError> {
+    is_wanted: impl Fn() -> bool,
+) -> Result<(usize, Appended), StoreError> {
     let transaction = write_transaction(connection)?;
     let mut appended = Appended::default();
     let mut tally = Tally::default();
     let mut courtesy = Courtesy::new(pace);
+    let mut done = 0;
     {
         let mut inserter = Inserter::new(&transaction)?;
         for (index, record) in (start..).zip(records.iter()) {
+            if done > 0 && is_wanted() {
+                break;
+            }
             courtesy.give_way();
+            done += 1;
             if let Err(reason) = check::record(&record) {
                 appended.rejected.push(Rejected { index, reason });
                 continue;
@@ -51,7 +58,7 @@ pub(super) fn append(
     slots::add(&transaction, &tally)?;
     usage::add(&transaction, tally.usage())?;
     transaction.commit().map_err(failed)?;
-    Ok(appended)
+    Ok((done, appended))
 }
 
 /// Inserts records that are not there, and were not until lately.

@@ -1,7 +1,9 @@
 //! The embedded store: one SQLite file, which needs no server.
 //!
 //! - **Threads.** One thread writes, three read; callers hand them jobs through bounded queues (`worker`). A
-//!   query that runs longer than 5 s is ended, a caller waits 10 s at most.
+//!   query that runs longer than 5 s is ended, a caller waits 10 s at most. Records that nobody is in a hurry for
+//!   ([`Pace`]) are written by a thread that takes the processor only where nobody else wants it. It shares the
+//!   writer's connection, and gives it up after the next record when the writer wants it.
 //! - **Durability.** Write-ahead log with `synchronous = NORMAL`: a crash of the gateway loses nothing; a
 //!   power cut may lose the last transactions, never the file. Records are kept in the gateway's journal
 //!   until they are stored; whoever needs more than that runs MongoDB.
@@ -32,17 +34,20 @@ mod usage;
 mod worker;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use tokio::time::timeout;
 use vllm_gateway_record::{Record, Records};
 
 pub use self::later::open_sqlite_later;
 pub use self::lock::{SqliteLock, lock_sqlite};
-use self::worker::Workers;
+use self::worker::{Shared, Turn, Workers};
 use crate::{
     App, AppChange, AppQuery, AppStore, Appended, ChangeMark, Changes, LogQuery, LogStore, Pace, Page, Store,
     StoreError, StoreKind, StoredApp, UsageQuery, UsageRow, check, cursor,
@@ -50,10 +55,16 @@ use crate::{
 
 /// How many threads answer questions.
 const READERS: usize = 3;
+/// How long a batch that can wait may take before it is cut short.
+const CALM: Duration = Duration::from_secs(2);
 
 /// A store in a SQLite file.
 pub struct SqliteStore {
     writer: Arc<Workers>,
+    /// Writes what can wait, with the writer's connection.
+    calm: Arc<Workers>,
+    /// That connection, which is closed when both have ended.
+    written: Weak<Shared>,
     readers: Arc<Workers>,
 }
 
@@ -67,15 +78,44 @@ pub async fn open_sqlite(path: impl Into<PathBuf>) -> Result<SqliteStore, StoreE
 pub(crate) async fn open_within(path: PathBuf, longest: Duration) -> Result<SqliteStore, StoreError> {
     // Opening may wait for another process and for a migration: not on a thread of the runtime.
     let opened = tokio::task::spawn_blocking(move || {
-        let writer = open::writer(&path)?;
-        let readers = (0..READERS).map(|_| open::reader(&path)).collect::<Result<_, _>>()?;
-        let writer = Workers::start("sqlite-writer", vec![writer], longest)?;
-        Ok((writer, Workers::start("sqlite-reader", readers, longest)?))
+        let written = Shared::new(open::writer(&path)?);
+        let reader = |_| open::reader(&path).map(Shared::new);
+        let readers = (0..READERS).map(reader).collect::<Result<_, _>>()?;
+        let start = |name, turn, connections| Workers::start(name, turn, connections, longest).map(Arc::new);
+        Ok(SqliteStore {
+            writer: start("sqlite-writer", Turn::Usual, vec![Arc::clone(&written)])?,
+            calm: start("sqlite-calm", Turn::Last, vec![Arc::clone(&written)])?,
+            written: Arc::downgrade(&written),
+            readers: start("sqlite-reader", Turn::Usual, readers)?,
+        })
     });
-    let (writer, readers) = opened
-        .await
-        .map_err(|error| StoreError::internal("opening the database panicked").because(error))??;
-    Ok(SqliteStore { writer: Arc::new(writer), readers: Arc::new(readers) })
+    opened.await.map_err(|error| StoreError::internal("opening the database panicked").because(error))?
+}
+
+impl SqliteStore {
+    /// Appends where nobody else wants the processor, or as much of it as there is time for. On a machine with nothing to
+    /// spare that could be never, so after a while it is told to end where it is.
+    async fn append_calmly(
+        &self,
+        batch: Records,
+        start: usize,
+        pace: Pace,
+    ) -> Result<(usize, Appended), StoreError> {
+        let (written, late) = (Weak::clone(&self.written), Arc::new(AtomicBool::new(false)));
+        let is_late = Arc::clone(&late);
+        let is_wanted =
+            move || is_late.load(Relaxed) || written.upgrade().is_some_and(|shared| shared.is_wanted());
+        let append =
+            move |connection: &mut Connection| log::append(connection, &batch, start, pace, is_wanted);
+        let mut appending = pin!(self.calm.write(append));
+        match timeout(CALM, &mut appending).await {
+            Ok(appended) => appended,
+            Err(_elapsed) => {
+                late.store(true, Relaxed);
+                appending.await
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -135,10 +175,21 @@ impl AppStore for SqliteStore {
 impl LogStore for SqliteStore {
     async fn append_records(&self, records: &Records, pace: Pace) -> Result<Appended, StoreError> {
         let mut all = Appended::default();
-        for start in (0..records.len()).step_by(log::BATCH) {
-            let batch = records.part(start..start + log::BATCH);
-            let part =
-                self.writer.write(move |connection| log::append(connection, &batch, start, pace)).await?;
+        let mut done = 0;
+        let mut calmly = pace.is_last();
+        while done < records.len() {
+            let batch = records.part(done..done + log::BATCH);
+            let (count, part) = if calmly {
+                let (count, part) = self.append_calmly(batch, done, pace).await?;
+                // It was cut short: whoever wanted the connection has it now, and the rest follows behind.
+                calmly = count >= log::BATCH;
+                (count, part)
+            } else {
+                self.writer
+                    .write(move |connection| log::append(connection, &batch, done, pace, || false))
+                    .await?
+            };
+            done += count;
             all.stored += part.stored;
             all.rejected.extend(part.rejected);
         }
@@ -207,10 +258,11 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        let (writer, readers) = (Arc::clone(&self.writer), Arc::clone(&self.readers));
+        let [calm, writer, readers] = [&self.calm, &self.writer, &self.readers].map(Arc::clone);
         let finished = tokio::task::spawn_blocking(move || {
             // The writer goes last: the last connection of all folds the write-ahead log into the file.
             readers.finish();
+            calm.finish();
             writer.finish();
         });
         if finished.await.is_err() {

@@ -1,10 +1,10 @@
-//! Threads that own the connections to the database: a caller sends a job and waits for its answer.
+//! Threads that hold the connections to the database: a caller sends a job and waits for its answer.
 //!
 //! SQLite blocks, so no connection is ever touched on a thread of the async runtime. A caller that goes away
 //! loses only the answer: a job that has begun ends as it would have, inside of its transaction.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +25,32 @@ const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
+/// A connection, and how many wait for it that are in more of a hurry than the one that has it.
+pub(super) struct Shared {
+    connection: Mutex<Connection>,
+    waiting: AtomicUsize,
+}
+
+impl Shared {
+    pub(super) fn new(connection: Connection) -> Arc<Self> {
+        Arc::new(Self { connection: Mutex::new(connection), waiting: AtomicUsize::new(0) })
+    }
+
+    /// Whether long work that nobody waits for should end where it is, since somebody waits for the connection.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// When a thread gets the processor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// As all others do.
+    Usual,
+    /// When nobody else wants it.
+    Last,
+}
+
 /// One or several threads with a connection each, and the queue in front of them.
 pub(super) struct Workers {
     queue: Mutex<Option<mpsc::Sender<Job>>>,
@@ -36,19 +62,26 @@ impl Workers {
     /// Starts one thread for each connection.
     pub(super) fn start(
         name: &str,
-        connections: Vec<Connection>,
+        turn: Turn,
+        connections: Vec<Arc<Shared>>,
         longest_query: Duration,
     ) -> Result<Self, StoreError> {
         let (queue, jobs) = mpsc::channel::<Job>(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         let mut threads = Vec::with_capacity(connections.len());
-        for mut connection in connections {
+        for shared in connections {
             let jobs = Arc::clone(&jobs);
             let thread = thread::Builder::new()
                 .name(name.to_owned())
                 .spawn(move || {
+                    if turn == Turn::Last {
+                        crate::calm::let_all_others_go_first();
+                    }
                     // One thread waits in the lock for the next job, the others wait for the lock.
                     while let Some(job) = next(&jobs) {
+                        shared.waiting.fetch_add(usize::from(turn == Turn::Usual), Ordering::Relaxed);
+                        let mut connection = lock(&shared.connection);
+                        shared.waiting.fetch_sub(usize::from(turn == Turn::Usual), Ordering::Relaxed);
                         job(&mut connection);
                     }
                 })

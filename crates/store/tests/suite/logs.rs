@@ -1,9 +1,10 @@
 //! Records: appending, finding and exporting them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, pin::pin, time::Duration};
 
+use futures_util::future::{Either, select};
 use uuid::Uuid;
-use vllm_gateway_store::{LogQuery, Outcome, Record, StoreError, TokenSource};
+use vllm_gateway_store::{LogQuery, Outcome, Pace, Record, StoreError, TokenSource};
 
 use super::fixture::{Fixture, all, app, bare_record, millis, record, sums, time};
 
@@ -70,6 +71,31 @@ pub async fn more_records_than_a_batch_holds_are_all_stored(fixture: &Fixture) {
     assert_eq!(appended.rejected[0].index, 1_101);
     assert_eq!(fixture.store.page(&all(), 7, 200).await.unwrap().items.len(), 2);
     assert_eq!(sums(&fixture.store).await, (1_202, 5 * 1_202));
+}
+
+pub async fn records_that_go_behind_all_else_are_all_stored_and_hold_no_app_up(fixture: &Fixture) {
+    let mut records: Vec<Record> = (0..3_000).map(|_| record(NOON)).collect();
+    records[2_345].id = Uuid::nil();
+    let records = (&records[..]).into();
+    let pace = Pace::by(Duration::from_micros(50)).behind_all_others();
+    let mut appending = pin!(fixture.store.append_records(&records, pace));
+    // Each of these wants to write, too, amid what is being appended.
+    for number in 0.. {
+        let app = app(&format!("Organisation {number}"));
+        let inserting = fixture.store.insert(&app);
+        match select(&mut appending, pin!(inserting)).await {
+            Either::Right((inserted, _)) => inserted.unwrap(),
+            Either::Left((appended, inserting)) => {
+                inserting.await.unwrap();
+                let appended = appended.unwrap();
+                assert_eq!((appended.stored, appended.rejected.len()), (2_999, 1));
+                assert_eq!(appended.rejected[0].index, 2_345);
+                break;
+            }
+        }
+    }
+    assert_eq!(fixture.other.page(&all(), 1, 1).await.unwrap().total, 2_999);
+    assert_eq!(sums(&fixture.store).await, (2_999, 5 * 2_999));
 }
 
 pub async fn every_filter_finds_its_records_and_no_others(fixture: &Fixture) {

@@ -47,6 +47,7 @@ macro_rules! store_suite {
                 a_record_appended_again_is_stored_once,
                 a_poison_record_is_named_and_stops_no_other,
                 more_records_than_a_batch_holds_are_all_stored,
+                records_that_go_behind_all_else_are_all_stored_and_hold_no_app_up,
                 every_filter_finds_its_records_and_no_others,
                 records_of_one_time_are_in_the_order_of_their_ids,
                 a_range_of_time_is_exact_to_the_millisecond,
