@@ -28,6 +28,8 @@ fn idle() -> std::io::Result<()> {
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     /// The policy of the calling thread, as the kernel tells it; see proc_pid_stat(5), the field `policy`.
