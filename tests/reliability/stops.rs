@@ -112,8 +112,10 @@ async fn a_second_sigterm_ends_at_once_and_blames_no_client() {
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.ended(IN_TIME).await, Some(1), "{}", gateway.said());
     let asked = reading.join_all().await;
-    let records = site.start().await.records(from).await;
-    let tally = reconcile(&asked, &site.vllm.ledger(), &records, true);
+    let again = site.start().await;
+    // What the journal has, the next start stores within seconds.
+    again.settled().await;
+    let tally = reconcile(&asked, &site.vllm.ledger(), &again.records(from).await, true);
     assert_eq!(tally.outcomes.get("interrupted"), Some(&STREAMS), "{tally:?}");
 }
 
