@@ -167,3 +167,34 @@ pub(super) fn export(
         .map(|last| cursor::encode(Place { time: micros(last.time), id: last.id }));
     Ok((items, next))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use jiff::Timestamp;
+    use vllm_gateway_record::Outcome;
+
+    use super::*;
+    use crate::sqlite::open;
+
+    #[test]
+    fn an_append_that_is_wanted_elsewhere_ends_behind_its_next_record_and_keeps_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut connection = open::writer(&folder.path().join("gateway.db")).unwrap();
+        let record = |number: u128| {
+            let id = Uuid::from_u128(number + 1);
+            Record::bare(id, format!("request-{number}"), Timestamp::UNIX_EPOCH, Outcome::Finished)
+        };
+        let records: Vec<Record> = (0..10).map(record).collect();
+        let records = Records::from(&records[..]);
+        let looks = std::cell::Cell::new(0);
+        let after_four = || looks.replace(looks.get() + 1) >= 3;
+        let (done, appended) = append(&mut connection, &records, 0, Pace::STEADY, after_four).unwrap();
+        assert_eq!((done, appended.stored), (4, 4));
+        let (done, appended) =
+            append(&mut connection, &records.part(4..10), 4, Pace::STEADY, || true).unwrap();
+        assert_eq!((done, appended.stored), (1, 1), "one at least, or it would never end");
+        let stored: i64 = connection.query_row("SELECT count(*) FROM records", [], |row| row.get(0)).unwrap();
+        assert_eq!(stored, 5);
+    }
+}

@@ -47,7 +47,7 @@ use vllm_gateway_record::{Record, Records};
 
 pub use self::later::open_sqlite_later;
 pub use self::lock::{SqliteLock, lock_sqlite};
-use self::worker::{Shared, Turn, Workers};
+use self::worker::{Caller, Shared, Turn, Workers};
 use crate::{
     App, AppChange, AppQuery, AppStore, Appended, ChangeMark, Changes, LogQuery, LogStore, Pace, Page, Store,
     StoreError, StoreKind, StoredApp, UsageQuery, UsageRow, check, cursor,
@@ -94,24 +94,25 @@ pub(crate) async fn open_within(path: PathBuf, longest: Duration) -> Result<Sqli
 
 impl SqliteStore {
     /// Appends where nobody else wants the processor, or as much of it as there is time for. On a machine with nothing to
-    /// spare that could be never, so after a while it is told to end where it is.
+    /// spare that could be never, so after a while it is told to end where it is; so it is when the caller leaves, who would
+    /// else wait for it when the store is closed.
     async fn append_calmly(
         &self,
         batch: Records,
         start: usize,
         pace: Pace,
     ) -> Result<(usize, Appended), StoreError> {
-        let (written, late) = (Weak::clone(&self.written), Arc::new(AtomicBool::new(false)));
-        let is_late = Arc::clone(&late);
+        let (written, gone) = (Weak::clone(&self.written), Arc::new(AtomicBool::new(false)));
+        let caller = Caller(Arc::clone(&gone));
         let is_wanted =
-            move || is_late.load(Relaxed) || written.upgrade().is_some_and(|shared| shared.is_wanted());
+            move || gone.load(Relaxed) || written.upgrade().is_some_and(|shared| shared.is_wanted());
         let append =
             move |connection: &mut Connection| log::append(connection, &batch, start, pace, is_wanted);
         let mut appending = pin!(self.calm.write(append));
         match timeout(CALM, &mut appending).await {
             Ok(appended) => appended,
             Err(_elapsed) => {
-                late.store(true, Relaxed);
+                drop(caller);
                 appending.await
             }
         }

@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,17 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(connection: Connection) -> Arc<Self> {
         Arc::new(Self { connection: Mutex::new(connection), waiting: AtomicUsize::new(0) })
+    }
+
+    /// The connection, when it is this one's turn.
+    fn taken(&self, turn: Turn) -> MutexGuard<'_, Connection> {
+        if turn == Turn::Last {
+            return lock(&self.connection);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let connection = lock(&self.connection);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        connection
     }
 
     /// Whether long work that nobody waits for should end where it is, since somebody waits for the connection.
@@ -79,10 +90,7 @@ impl Workers {
                     }
                     // One thread waits in the lock for the next job, the others wait for the lock.
                     while let Some(job) = next(&jobs) {
-                        shared.waiting.fetch_add(usize::from(turn == Turn::Usual), Ordering::Relaxed);
-                        let mut connection = lock(&shared.connection);
-                        shared.waiting.fetch_sub(usize::from(turn == Turn::Usual), Ordering::Relaxed);
-                        job(&mut connection);
+                        job(&mut shared.taken(turn));
                     }
                 })
                 .map_err(|error| {
@@ -165,8 +173,8 @@ impl Workers {
     }
 }
 
-/// Tells the query that its caller is gone, when the caller's future is dropped.
-struct Caller(Arc<AtomicBool>);
+/// Tells the job that its caller waits no longer, when this or the caller's future is dropped.
+pub(super) struct Caller(pub(super) Arc<AtomicBool>);
 
 impl Drop for Caller {
     fn drop(&mut self) {
@@ -178,7 +186,7 @@ fn next(jobs: &Mutex<mpsc::Receiver<Job>>) -> Option<Job> {
     lock(jobs).blocking_recv()
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while it holds one of these locks.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
