@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, PoisonError, Weak, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -19,6 +22,9 @@ const DOWN: Duration = Duration::from_secs(1);
 const DOUBT: Duration = Duration::from_millis(200);
 /// So many looks in a row may be left out, since the endpoint has generated something meanwhile.
 const SPARED: u32 = 6;
+/// Looks of this process are so far apart on average: where there are thousands of endpoints, each is looked at less often.
+/// A look is a connection of its own, since vLLM closes idle ones early, and as dear as ten requests.
+const SPACE: Duration = Duration::from_millis(10);
 /// How often vLLM is asked how busy it is.
 const SCRAPE: Duration = Duration::from_secs(1);
 /// How often it is looked whether somebody in the line could go.
@@ -97,7 +103,32 @@ pub(super) async fn bounded(mut answer: reqwest::Response, limit: usize) -> Opti
     Some(body)
 }
 
+/// One who looks at an endpoint, counted as long as it does.
+struct Looker;
+
+/// How many there are, in all upstreams.
+static LOOKERS: AtomicU32 = AtomicU32::new(0);
+
+impl Looker {
+    fn new() -> Self {
+        LOOKERS.fetch_add(1, Relaxed);
+        Self
+    }
+}
+
+impl Drop for Looker {
+    fn drop(&mut self) {
+        LOOKERS.fetch_sub(1, Relaxed);
+    }
+}
+
+/// How long an endpoint that is well is left alone: as long as is wished, or longer where so many are looked at.
+fn pause(wished: Duration, lookers: u32) -> Duration {
+    wished.max(SPACE * lookers)
+}
+
 async fn look_on(upstream: Weak<Upstream>, endpoint: Arc<Endpoint>) {
+    let _counted = Looker::new();
     let health = &endpoint.server.health;
     loop {
         // Not held while it waits: an upstream that was replaced must be able to go.
@@ -117,7 +148,7 @@ async fn look_on(upstream: Weak<Upstream>, endpoint: Arc<Endpoint>) {
         drop(now);
         let pause = match is_well {
             true if is_asleep => DOWN.min(usual),
-            true => usual,
+            true => pause(usual, LOOKERS.load(Relaxed)),
             false if health.is_down() => DOWN.min(usual),
             false => DOUBT.min(usual),
         };
@@ -164,5 +195,22 @@ async fn keep_moving(upstream: Weak<Upstream>) {
         sleep(LINE).await;
         let Some(now) = upstream.upgrade() else { return };
         now.call_if_there_is_room();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_looks_in_a_second_are_the_most_however_many_endpoints_there_are() {
+        let wished = Duration::from_secs(5);
+        assert_eq!([1, 64, 500].map(|lookers| pause(wished, lookers)), [wished; 3]);
+        assert_eq!(pause(wished, 4_096), Duration::from_millis(40_960));
+        assert_eq!(
+            pause(Duration::from_mins(1), 4_096),
+            Duration::from_mins(1),
+            "no more often than is wished"
+        );
     }
 }
