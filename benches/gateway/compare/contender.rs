@@ -95,7 +95,7 @@ impl Contender {
         }
         let address = free_port();
         let command = match &candidate.kind {
-            Kind::Nginx => nginx::command(folder.path(), address, place.upstream),
+            Kind::Nginx => nginx::command(folder.path(), address, &[place.upstream]),
             Kind::Haproxy => haproxy::command(folder.path(), address, place.upstream),
             Kind::Gateway(program) => {
                 let models = [(place.model.to_owned(), vec![place.upstream])];
@@ -130,6 +130,22 @@ impl Contender {
             sleep(LOOK).await;
         }
         Err(format!("it is not ready after a minute: {said}"))
+    }
+
+    /// Starts nginx in front of these servers, which have their turn one after the other.
+    pub(crate) async fn start_nginx(
+        candidate: &Candidate,
+        under: &[String],
+        upstreams: &[SocketAddr],
+        models: &[String],
+    ) -> Self {
+        let (folder, address) = (TempDir::new().unwrap(), free_port());
+        let process = start(&nginx::command(folder.path(), address, upstreams), under, folder.path());
+        wait_for(&process, address, folder.path()).await.unwrap();
+        let mut this = Self::assemble(candidate, address, Some(process), folder, "");
+        this.worker = this.worker.map(nginx::worker);
+        this.models = models.to_vec();
+        this
     }
 
     /// Starts the gateway with these models and so many apps, of which the first few are used.

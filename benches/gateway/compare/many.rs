@@ -1,6 +1,7 @@
-//! 64 models with 64 endpoints each and 100,000 apps beside one of each: the gateway alone, in turns.
+//! 64 models with 64 endpoints each and 100,000 apps beside one of each: the gateway, and nginx before as many servers,
+//! in turns. What so many connections cost, they cost everybody.
 
-use std::{fmt::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 
@@ -14,9 +15,9 @@ use super::{
 };
 use crate::process::free_port;
 
-const MODELS: u8 = 64;
-const ENDPOINTS: u8 = 64;
-const APPS: usize = 100_000;
+pub(crate) const MODELS: u8 = 64;
+pub(crate) const ENDPOINTS: u8 = 64;
+pub(crate) const APPS: usize = 100_000;
 /// What is measured with both.
 pub(crate) const SCENARIOS: [&str; 4] = ["unary-1", "unary-64", "unary-256", "sse-400"];
 const FIGURES: [Figure; 2] = [Figure::CpuPerRequest, Figure::CpuPerEvent];
@@ -31,14 +32,19 @@ pub(crate) struct Run<'r> {
     pub(crate) length: Duration,
 }
 
-/// Measures one gateway with few and one with many of everything, and gives the table.
+/// A kind of proxy, once with few and once with many of everything.
+struct Pair {
+    name: String,
+    proxies: [Contender; 2],
+}
+
+/// Measures these, each with few and with many of everything, and gives the table.
 pub(crate) async fn compare(
-    candidate: &Candidate,
+    candidates: &[Candidate],
     run: &Run<'_>,
     scenarios: &[(Scenario, Arc<Workload>)],
     replays: &Replays,
 ) -> String {
-    let Kind::Gateway(program) = &candidate.kind else { return String::new() };
     let one = free_port();
     let port = free_port().port();
     let address = |model, endpoint| SocketAddr::from(([127, 0, model + 1, endpoint + 1], port));
@@ -46,51 +52,90 @@ pub(crate) async fn compare(
     let models: Vec<_> = (0..MODELS).map(|model| (format!("{}-{model}", run.model), many(model))).collect();
     let all: Vec<SocketAddr> = models.iter().flat_map(|(_, endpoints)| endpoints.clone()).collect();
     let few = [(run.model.to_owned(), vec![one])];
+    let sides: [&[Model]; 2] = [&few, &models];
     let mocks = [Mock::start(&[one], replays.clone()).unwrap(), Mock::start(&all, replays.clone()).unwrap()];
-    let mut figures: Vec<[Vec<Figures>; 2]> = vec![<[_; 2]>::default(); scenarios.len()];
+    let mut figures = BTreeMap::<(usize, usize), [Vec<Figures>; 2]>::new();
     for round in 0..run.rounds {
-        // Both anew in each round: where their memory comes to lie is a matter of luck.
-        let start = |models, apps| {
-            Contender::start_gateway(candidate, program, run.under, TempDir::new().unwrap(), models, apps)
-        };
-        let gateways = [start(&few, 1).await, start(&models[..], APPS).await];
+        // All anew in each round: where their memory comes to lie is a matter of luck.
+        let mut pairs = Vec::new();
+        for candidate in candidates {
+            pairs.extend(start(candidate, run, sides).await);
+        }
         for (place, (scenario, workload)) in scenarios.iter().enumerate() {
             for turn in 0..2 {
                 let side = (turn + round) % 2;
-                eprintln!("round {}: {} with {}", round + 1, scenario.name, ["one", "many"][side]);
-                let (Load::Unary { clients, .. }
-                | Load::Streams { streams: clients, .. }
-                | Load::Open { streams: clients }) = scenario.load;
-                let (gateway, mock) = (&gateways[side], &mocks[side]);
-                let measured = amid(clients, gateway, workload, mock, WARM_UP, run.length).await.unwrap();
-                figures[place][side].push(measured);
+                for (column, pair) in pairs.iter().enumerate() {
+                    let (name, scenario_name) = (&pair.name, scenario.name);
+                    eprintln!("round {}: {scenario_name}, {name} with {}", round + 1, ["one", "many"][side]);
+                    let (Load::Unary { clients, .. }
+                    | Load::Streams { streams: clients, .. }
+                    | Load::Open { streams: clients }) = scenario.load;
+                    let (proxy, mock) = (&pair.proxies[side], &mocks[side]);
+                    let measured = amid(clients, proxy, workload, mock, WARM_UP, run.length).await.unwrap();
+                    figures.entry((place, column)).or_default()[side].push(measured);
+                }
             }
         }
     }
-    table(scenarios, &figures)
+    let names: Vec<_> = candidates.iter().filter(|one| is_measured(one)).map(|one| &*one.name).collect();
+    table(scenarios, &names, &figures)
 }
 
-fn table(scenarios: &[(Scenario, Arc<Workload>)], figures: &[[Vec<Figures>; 2]]) -> String {
-    let mut table = format!(
-        "| what | one model, one endpoint, one app | {MODELS} models, {ENDPOINTS} endpoints each, {APPS} apps | must |\n|---|---|---|---|"
-    );
-    for ((scenario, _), sides) in scenarios.iter().zip(figures) {
+/// A model and its servers.
+type Model = (String, Vec<SocketAddr>);
+
+fn is_measured(candidate: &Candidate) -> bool {
+    matches!(candidate.kind, Kind::Gateway(_) | Kind::Nginx)
+}
+
+async fn start(candidate: &Candidate, run: &Run<'_>, sides: [&[Model]; 2]) -> Option<Pair> {
+    let name = candidate.name.clone();
+    let [few, many] = sides;
+    let proxies = match &candidate.kind {
+        Kind::Gateway(program) => {
+            let start = |models, apps| {
+                let folder = TempDir::new().unwrap();
+                Contender::start_gateway(candidate, program, run.under, folder, models, apps)
+            };
+            [start(few, 1).await, start(many, APPS).await]
+        }
+        Kind::Nginx => {
+            let start = async |models: &[Model]| {
+                let servers: Vec<_> = models.iter().flat_map(|(_, servers)| servers.clone()).collect();
+                let names: Vec<_> = models.iter().map(|(name, _)| name.clone()).collect();
+                Contender::start_nginx(candidate, run.under, &servers, &names).await
+            };
+            [start(few).await, start(many).await]
+        }
+        _ => return None,
+    };
+    Some(Pair { name, proxies })
+}
+
+fn table(
+    scenarios: &[(Scenario, Arc<Workload>)],
+    names: &[&str],
+    figures: &BTreeMap<(usize, usize), [Vec<Figures>; 2]>,
+) -> String {
+    let mut heads = String::new();
+    for name in names {
+        write!(heads, " {name}: one | {name}: many |").unwrap();
+    }
+    let mut table = format!("| what |{heads} must |\n|---|{}---|", "---|---|".repeat(names.len()));
+    for (place, (scenario, _)) in scenarios.iter().enumerate() {
         for figure in scenario.figures.iter().filter(|figure| FIGURES.contains(figure)) {
-            let [one, many] = sides.each_ref().map(|rounds| {
-                rounds.iter().filter_map(|figures| figures.get(figure).copied()).collect::<Vec<f64>>()
-            });
-            let ratios: Vec<f64> = one.iter().zip(&many).map(|(one, many)| many / one).collect();
-            let ratio = median(&ratios);
-            let verdict = if ratio <= 1.05 { "✓" } else { "✗" };
-            write!(
-                table,
-                "\n| {}: {} | {} | {}, {ratio:.2} × {verdict} | ≤ 1.05 × |",
-                scenario.title,
-                figure.title(),
-                number(median(&one)),
-                number(median(&many))
-            )
-            .unwrap();
+            write!(table, "\n| {}: {} |", scenario.title, figure.title()).unwrap();
+            for column in 0..names.len() {
+                let [one, many] = figures[&(place, column)].each_ref().map(|rounds| {
+                    rounds.iter().filter_map(|figures| figures.get(figure).copied()).collect::<Vec<f64>>()
+                });
+                let ratios: Vec<f64> = one.iter().zip(&many).map(|(one, many)| many / one).collect();
+                let ratio = median(&ratios);
+                let verdict = if ratio <= 1.05 { "✓" } else { "✗" };
+                let [one, many] = [one, many].map(|figures| number(median(&figures)));
+                write!(table, " {one} | {many}, {ratio:.2} × {verdict} |").unwrap();
+            }
+            table += " ≤ 1.05 × |";
         }
     }
     table

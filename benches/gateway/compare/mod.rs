@@ -79,12 +79,12 @@ pub(crate) async fn run(args: &Args, program: &str) -> Result<(), String> {
         let of_many: Vec<_> = of_many.cloned().collect();
         let run =
             many::Run { under: &plan.cores.under(), model: MODEL, rounds: plan.rounds, length: plan.length };
-        for candidate in &plan.candidates {
-            if matches!(candidate.kind, Kind::Gateway(_)) {
-                let table = many::compare(candidate, &run, &of_many, &replays).await;
-                tell(format!("\n`{}`:\n\n{table}\n", candidate.name));
-            }
-        }
+        let table = many::compare(&plan.candidates, &run, &of_many, &replays).await;
+        let (models, endpoints, apps) = (many::MODELS, many::ENDPOINTS, many::APPS);
+        tell(format!(
+            "\nOne model, one server, one app; and {models} models, {endpoints} servers each, {apps} apps. nginx has all servers \
+             in one `upstream`, and knows of no apps:\n\n{table}\n"
+        ));
     }
     if args.has("--write") {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");

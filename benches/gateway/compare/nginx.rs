@@ -1,6 +1,6 @@
 //! nginx as a bare reverse proxy: the measure of the others.
 
-use std::{net::SocketAddr, path::Path, process::Command};
+use std::{fmt::Write, net::SocketAddr, path::Path, process::Command};
 
 use super::cpu::tree;
 
@@ -8,21 +8,26 @@ use super::cpu::tree;
 pub(crate) const SETTINGS: &str = "`proxy_pass` over HTTP/1.1 with kept connections, `worker_processes 1`, access log (`combined`), \
      `proxy_buffering off` (events leave as they come), else Debian's defaults";
 
-pub(crate) fn command(folder: &Path, address: SocketAddr, upstream: SocketAddr) -> Command {
+pub(crate) fn command(folder: &Path, address: SocketAddr, upstreams: &[SocketAddr]) -> Command {
     let file = folder.join("nginx.conf");
-    std::fs::write(&file, config(folder, address, upstream)).unwrap();
+    std::fs::write(&file, config(folder, address, upstreams)).unwrap();
     let mut command = Command::new("nginx");
     command.arg("-p").arg(folder).arg("-c").arg(file);
     command
 }
 
-fn config(folder: &Path, address: SocketAddr, upstream: SocketAddr) -> String {
+fn config(folder: &Path, address: SocketAddr, upstreams: &[SocketAddr]) -> String {
     let folder = folder.display();
     // A worker of another user could not write to this folder.
     let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("    {kind}_temp_path {folder}/{kind};\n"))
         .concat();
+    let mut servers = String::new();
+    for upstream in upstreams {
+        writeln!(servers, "        server {upstream};").unwrap();
+    }
+    let kept = 1024.max(2 * upstreams.len());
     format!(
         "daemon off;
 {user}
@@ -36,8 +41,7 @@ http {{
     keepalive_requests 1000000000;
     client_max_body_size 32m;
     upstream vllm {{
-        server {upstream};
-        keepalive 1024;
+{servers}        keepalive {kept};
         keepalive_requests 1000000000;
     }}
     server {{
