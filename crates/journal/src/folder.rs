@@ -4,13 +4,11 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
-    time::Duration,
 };
-
-use vllm_gateway_store::{Courtesy, Pace};
 
 use crate::{
     area::{Area, Disk},
+    gently,
     layout::REGION,
     mapped::Mapped,
     salvage::{self, Salvaged},
@@ -18,11 +16,6 @@ use crate::{
 
 /// Behind the number in a region's file name. It tells the layout, too: another layout has another ending.
 const ENDING: &str = ".cells1";
-
-/// What a new region is made of, in pieces.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-/// How long making one goes on before it gives way.
-const GO: Pace = Pace::by(Duration::from_micros(50));
 
 /// A folder of the file system.
 pub(crate) struct Folder {
@@ -105,18 +98,9 @@ impl Folder {
     /// Writes zeros from there to the end of the region, so that no later write can meet a full disk.
     fn fill(mut file: &File, from: u64) -> io::Result<()> {
         use std::io::Seek;
-        let missing = (REGION as u64).saturating_sub(from);
         file.seek(io::SeekFrom::Start(from))?;
-        // At a burst of requests this is done many times a second, and they are not to wait for it.
-        let mut courtesy = Courtesy::new(GO);
-        let mut left = usize::try_from(missing).unwrap_or(REGION);
-        while left > 0 {
-            let piece = &ZEROS[..left.min(ZEROS.len())];
-            file.write_all(piece)?;
-            left -= piece.len();
-            courtesy.give_way();
-        }
-        file.flush()?;
+        gently::fill(file, from)?;
+        gently::begin_to_write(file);
         // Some file systems find out only now that there is no room.
         file.sync_all()
     }
@@ -150,7 +134,7 @@ impl Disk for Folder {
         if has_holes(&file)? {
             Self::write_again(&file)?;
         }
-        Ok(Box::new(Mapped::new(&file)?))
+        Ok(Box::new(Mapped::new(&file, self.file(number))?))
     }
 
     fn create(&self, number: u16) -> io::Result<Box<dyn Area>> {
@@ -160,7 +144,7 @@ impl Disk for Folder {
         Self::fill(&file, 0)?;
         fs::rename(&unready, self.file(number))?;
         File::open(&self.path)?.sync_all()?;
-        Ok(Box::new(Mapped::new(&file)?))
+        Ok(Box::new(Mapped::new(&file, self.file(number))?))
     }
 
     fn remove(&self, number: u16) -> io::Result<()> {

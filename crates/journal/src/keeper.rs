@@ -13,6 +13,9 @@ use std::{
 use crate::{journal::Journal, layout::CELLS, region::Region};
 
 const TICK: Duration = Duration::from_secs(1);
+/// Files are removed when for so long none had to be made: as dear as making one is, a load that goes on is not to pay for
+/// it again and again.
+const LULL: Duration = Duration::from_secs(10);
 
 /// The running threads. They end when this is dropped, after a last sync.
 pub(crate) struct Keeper {
@@ -27,7 +30,7 @@ impl Keeper {
     /// meanwhile is requests refused.
     pub(crate) fn start(journal: &Arc<Journal>, sync_every: Option<Duration>) -> io::Result<Self> {
         let mut keeper = Self { stop: Arc::default(), threads: Vec::new() };
-        let mut work = Work { journal: Arc::clone(journal), failing: false };
+        let mut work = Work { journal: Arc::clone(journal), failing: false, made: None, tidied: None };
         work.make_room();
         let stop = Arc::clone(&keeper.stop);
         keeper.spawn("journal", move || repeat(&stop, TICK, || work.once()))?;
@@ -73,17 +76,36 @@ struct Work {
     journal: Arc<Journal>,
     /// A new file could not be made: said once, not every second.
     failing: bool,
+    /// When a file was last made.
+    made: Option<Instant>,
+    /// When it was last tidied.
+    tidied: Option<Instant>,
 }
 
 impl Work {
     fn once(&mut self) {
         self.make_room();
+        self.tidy();
+    }
+
+    /// Once in a while, not whenever room is made: in a burst, that is many times a second.
+    fn tidy(&mut self) {
+        if self.tidied.is_some_and(|last| last.elapsed() < TICK / 2) {
+            return;
+        }
+        self.tidied = Some(Instant::now());
         tidy(&self.journal);
+        if self.made.is_none_or(|last| last.elapsed() >= LULL) {
+            shrink(&self.journal);
+        }
     }
 
     fn make_room(&mut self) {
         let made = make_room(&self.journal);
-        self.journal.at_end.store(!matches!(made, Ok(true)), Ordering::Release);
+        if let Ok(Room { made: true, .. }) = made {
+            self.made = Some(Instant::now());
+        }
+        self.journal.at_end.store(!matches!(made, Ok(Room { is_free: true, .. })), Ordering::Release);
         self.journal.looked.notify_waiters();
         match made {
             Ok(_) if !self.failing => {}
@@ -102,8 +124,18 @@ impl Work {
     }
 }
 
-/// Keeps as many cells free as one region has, while the quota allows. Whether any are.
-pub(crate) fn make_room(journal: &Journal) -> io::Result<bool> {
+/// What came of making room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Some cells can be taken.
+    is_free: bool,
+    /// A file was made for them.
+    made: bool,
+}
+
+/// Keeps as many cells free as one region has, while the quota allows.
+pub(crate) fn make_room(journal: &Journal) -> io::Result<Room> {
+    let mut made = false;
     loop {
         let (mut count, mut free) = (0, 0);
         for (_, region) in journal.each_region() {
@@ -111,13 +143,14 @@ pub(crate) fn make_room(journal: &Journal) -> io::Result<bool> {
             free += region.free();
         }
         if free >= CELLS || count >= journal.quota {
-            return Ok(free > 0);
+            return Ok(Room { is_free: free > 0, made });
         }
         let vacant = journal.regions.iter().position(|region| region.load().is_none());
         let number = vacant.and_then(|number| u16::try_from(number).ok());
         let number = number.ok_or_else(|| io::Error::other("every number is taken"))?;
         let area = journal.disk.create(number)?;
         journal.add_region(usize::from(number), Region::new(area));
+        made = true;
     }
 }
 
@@ -131,13 +164,11 @@ pub(crate) fn sync(journal: &Journal) {
     }
 }
 
-/// Lets regions rest, removes what is no longer needed, and turns to the lowest region with room.
+/// Lets regions rest, removes those that have failed, and turns to the lowest region with room.
 pub(crate) fn tidy(journal: &Journal) {
     let current = journal.current.load(Ordering::Relaxed);
     let mut lowest = None;
-    let mut empty = Vec::new();
     for (number, region) in journal.each_region() {
-        let free = region.free();
         if region.is_spent() {
             remove(journal, number);
             continue;
@@ -147,16 +178,20 @@ pub(crate) fn tidy(journal: &Journal) {
         if region.is_full() || number != current {
             region.area.rest();
         }
-        if free == CELLS {
-            empty.push(number);
-        }
-        if free >= CELLS / 4 {
+        if region.free() >= CELLS / 4 {
             lowest = lowest.or(Some(number));
         }
     }
     if let Some(lowest) = lowest {
         journal.current.store(lowest, Ordering::Relaxed);
     }
+}
+
+/// Removes what is no longer needed.
+pub(crate) fn shrink(journal: &Journal) {
+    let regions = journal.each_region();
+    let empty: Vec<_> =
+        regions.filter(|(_, region)| region.free() == CELLS).map(|(number, _)| number).collect();
     // Two are kept: one to write to, and one for the next burst.
     for number in empty.into_iter().skip(2).rev() {
         if journal.regions[number].load_full().is_some_and(|region| region.retire()) {
@@ -170,5 +205,32 @@ fn remove(journal: &Journal, number: usize) {
     let Ok(file) = u16::try_from(number) else { return };
     if let Err(error) = journal.disk.remove(file) {
         tracing::warn!(%error, number, "cannot remove an empty journal file");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::tests::{MemoryDisk, open};
+
+    #[test]
+    fn what_a_burst_has_needed_is_kept_for_the_next_until_there_is_a_lull() {
+        let disk = MemoryDisk::new();
+        let journal = Arc::new(open(&disk, 8));
+        let mut work = Work { journal: Arc::clone(&journal), failing: false, made: None, tidied: None };
+        let burst = std::iter::from_fn(|| {
+            work.make_room();
+            journal.admit()
+        });
+        let places: Vec<_> = burst.take(3 * CELLS).collect();
+        places.into_iter().for_each(|place| journal.release(place));
+        work.tidy();
+        assert_eq!(journal.each_region().count(), 4, "they are empty, and kept");
+        work.tidied = None;
+        work.made = Instant::now().checked_sub(LULL);
+        work.tidy();
+        assert_eq!(journal.each_region().count(), 2);
     }
 }

@@ -11,6 +11,7 @@ mod folder;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzz;
+mod gently;
 mod journal;
 mod keeper;
 mod layout;

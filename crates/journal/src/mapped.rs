@@ -1,24 +1,29 @@
 //! A file mapped into memory, which needs `unsafe`.
 #![allow(unsafe_code)]
 
-use std::{fs::File, io, sync::atomic::AtomicU64};
+use std::{fs::File, io, path::PathBuf, sync::atomic::AtomicU64};
 
 use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 
-use crate::{area::Area, layout::REGION};
+use crate::{area::Area, gently, layout::REGION};
 
 /// One region's file in memory. Every store to it is in the kernel's page cache at once: a kill of the process
 /// takes nothing back.
-pub(crate) struct Mapped(MmapRaw);
+pub(crate) struct Mapped {
+    memory: MmapRaw,
+    /// Where the file is found again: held open, each would count against what a process may have open.
+    path: PathBuf,
+}
 
 impl Mapped {
     /// Maps the file, which must have at least the length of a region, its space taken. It can be closed after that.
-    pub(crate) fn new(file: &File) -> io::Result<Self> {
+    pub(crate) fn new(file: &File, path: PathBuf) -> io::Result<Self> {
         let length = file.metadata()?.len();
         if length < REGION as u64 {
             return Err(io::Error::other(format!("a region has {REGION} bytes, the file has {length}")));
         }
-        MmapOptions::new().len(REGION).map_raw(file).map(Self)
+        let memory = MmapOptions::new().len(REGION).map_raw(file)?;
+        Ok(Self { memory, path })
     }
 }
 
@@ -37,18 +42,24 @@ impl Area for Mapped {
         //   process ends by a signal, which is no undefined behaviour.
         #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
         unsafe {
-            std::slice::from_raw_parts(self.0.as_ptr().cast::<AtomicU64>(), REGION / 8)
+            std::slice::from_raw_parts(self.memory.as_ptr().cast::<AtomicU64>(), REGION / 8)
         }
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.flush()
+        // A help and no more: what may be amiss with the path, or the file behind it, does not concern the mapping.
+        if let Ok(file) = File::open(&self.path) {
+            gently::begin_to_write(&file);
+        }
+        self.memory.flush()
     }
 
     fn rest(&self) {
-        // SAFETY: of a shared mapping of a file, this gives up no more than the page table's entries. The pages with
-        // what was put into them stay in the page cache, and come back at the next access.
-        let advised = unsafe { self.0.unchecked_advise(UncheckedAdvice::DontNeed) };
+        let advised = gently::each_part(|part| {
+            // SAFETY: of a shared mapping of a file, this gives up no more than the page table's entries. The pages with
+            // what was put into them stay in the page cache, and come back at the next access.
+            unsafe { self.memory.unchecked_advise_range(UncheckedAdvice::DontNeed, part.start, part.len()) }
+        });
         if let Err(error) = advised {
             tracing::debug!(%error, "cannot let a full region of the journal rest");
         }

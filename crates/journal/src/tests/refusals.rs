@@ -58,7 +58,7 @@ fn room_is_made_before_it_is_needed_and_given_up_after() {
     .collect();
     assert_eq!(journal.each_region().count(), 4, "three full ones, and one ahead");
     places.into_iter().for_each(|place| journal.release(place));
-    crate::keeper::tidy(&journal);
+    crate::keeper::shrink(&journal);
     assert_eq!(journal.each_region().count(), 2);
     assert_eq!(disk.list().unwrap().len(), 2);
 }
