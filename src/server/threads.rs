@@ -1,14 +1,18 @@
 //! Threads that serve clients, each with a runtime of its own.
 
-use std::{net, sync::Arc};
+use std::{net, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, runtime, sync::oneshot};
+use tokio::{net::TcpListener, runtime, sync::oneshot, time::sleep};
 
 use super::{Destination, Serving, listener::Plan, serving::Closing};
 
 /// Threads for what blocks, at most: the names of vLLM servers are resolved there, and nothing else is done. Many enough
 /// that a name which takes its time does not keep the others waiting.
 const BLOCKING: usize = 32;
+
+/// How often each of them wakes up for nothing. A timer that is due before all others has tokio wake its driver, which costs
+/// a system call and another turn; so of a runtime that has none, each request would wake the driver.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Starts a thread that serves this port. It ends when the port is no longer served.
 pub(super) async fn start(
@@ -58,11 +62,19 @@ async fn run(
         Ok(receiving) => {
             // Who waits for it may have given up; then nobody stops it, and it must not serve.
             if begun.send(Ok(())).is_ok() {
+                // It ends with the runtime.
+                drop(tokio::spawn(beat()));
                 receiving.await;
             }
         }
         Err(error) => {
             let _ = begun.send(Err(error));
         }
+    }
+}
+
+async fn beat() {
+    loop {
+        sleep(BEAT).await;
     }
 }

@@ -44,6 +44,14 @@ pub(crate) struct Replay {
     pub(crate) pace: Pace,
 }
 
+impl Replay {
+    /// The same, in one piece: what is not a stream is sent at once.
+    pub(crate) fn whole(mut self) -> Self {
+        self.head.extend(self.pieces.drain(..).flatten());
+        self
+    }
+}
+
 pub(crate) type Replays = HashMap<Key, Arc<Replay>>;
 
 /// A running mock; it ends when this is dropped.
@@ -126,9 +134,7 @@ async fn serve(mut socket: TcpStream, replays: &Replays, sent: &AtomicU64) -> io
             return socket.write_all((head + &text).as_bytes()).await;
         };
         if !key.stream {
-            let whole = replay.pieces.iter().flatten();
-            let whole: Vec<u8> = replay.head.iter().chain(whole).copied().collect();
-            socket.write_all(&whole).await?;
+            socket.write_all(&replay.head).await?;
             continue;
         }
         socket.write_all(&replay.head).await?;

@@ -69,6 +69,7 @@ pub(crate) async fn record(workloads: &mut [&mut Workload], model: &str) -> Repl
         let mut keep = |usage, called: &call::Called| {
             let key = Key { tokens: workload.tokens, stream: workload.stream, usage };
             let replay = replay(called, workload.pace.clone());
+            let replay = if workload.stream { replay } else { replay.whole() };
             assert!(
                 replays.insert(key, Arc::new(replay)).is_none(),
                 "two workloads of {} tokens",
