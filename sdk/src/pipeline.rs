@@ -69,9 +69,11 @@ impl Pipeline {
         ex: &mut Exchange,
         at: &mut Option<&'a str>,
     ) -> Result<Option<Reply>, Error> {
+        // One filter begins where the one before it has ended: the clock is read once for both.
+        let mut begun = Instant::now();
         for step in &self.steps {
             *at = Some(&step.name);
-            match step.run(ex).await? {
+            match step.run(ex, &mut begun).await? {
                 Flow::Continue => {}
                 Flow::Watch(watcher) => ex.watch(watcher),
                 Flow::Reply(reply) => return Ok(Some(reply)),
@@ -82,8 +84,8 @@ impl Pipeline {
 }
 
 impl Step {
-    async fn run(&self, ex: &mut Exchange) -> Result<Flow, Error> {
-        let _timing = self.meter.as_deref().map(|meter| Timing { meter, begun: Instant::now() });
+    async fn run(&self, ex: &mut Exchange, begun: &mut Instant) -> Result<Flow, Error> {
+        let _timing = self.meter.as_deref().map(|meter| Timing { meter, begun });
         self.filter.on_request(ex).await
     }
 }
@@ -91,12 +93,14 @@ impl Step {
 /// Measures until it is dropped, so that no end of a filter goes unmeasured: not a panic, nor a client that leaves.
 struct Timing<'a> {
     meter: &'a dyn Meter,
-    begun: Instant,
+    begun: &'a mut Instant,
 }
 
 impl Drop for Timing<'_> {
     fn drop(&mut self) {
-        self.meter.took(self.begun.elapsed());
+        let now = Instant::now();
+        self.meter.took(now.saturating_duration_since(*self.begun));
+        *self.begun = now;
     }
 }
 

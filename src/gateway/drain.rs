@@ -10,17 +10,34 @@ use std::{
 
 use tokio::sync::Notify;
 use vllm_gateway_sdk::Ending;
+use vllm_gateway_stripes::Stripes;
 
 /// What runs, and whether the gateway is waiting for it to end.
 pub(crate) struct Drain {
     ending: Arc<Ending>,
+    /// By the thread that serves: an exchange holds what counts it there, and nothing that other threads write to.
+    running: Stripes<Arc<Count>>,
+    ended: Arc<Ended>,
+}
+
+/// What runs on one thread, in a line of memory of its own.
+#[repr(align(64))]
+struct Count {
     running: AtomicU64,
-    ended: Notify,
+    ended: Arc<Ended>,
+}
+
+/// Told when an exchange has ended, once the gateway ends, too.
+struct Ended {
+    ending: Arc<Ending>,
+    notify: Notify,
 }
 
 impl Drain {
     pub(crate) fn new(ending: Arc<Ending>) -> Self {
-        Self { ending, running: AtomicU64::new(0), ended: Notify::new() }
+        let ended = Arc::new(Ended { ending: Arc::clone(&ending), notify: Notify::new() });
+        let count = || Arc::new(Count { running: AtomicU64::new(0), ended: Arc::clone(&ended) });
+        Self { ending, running: Stripes::new(count), ended }
     }
 
     /// The end whose requests are counted here.
@@ -30,20 +47,21 @@ impl Drain {
 
     /// Exchanges that run now.
     pub(crate) fn running(&self) -> u64 {
-        self.running.load(Ordering::SeqCst)
+        self.running.iter().map(|count| count.running.load(Ordering::SeqCst)).sum()
     }
 
     /// One more exchange runs.
-    pub(crate) fn enter(self: &Arc<Self>) -> Running {
-        self.running.fetch_add(1, Ordering::SeqCst);
-        Running(Arc::clone(self))
+    pub(crate) fn enter(&self) -> Running {
+        let count = self.running.own();
+        count.running.fetch_add(1, Ordering::SeqCst);
+        Running(Arc::clone(count))
     }
 
     /// Waits until nothing runs, but not longer than this. Says whether that was reached.
     pub(crate) async fn wait(&self, most: Duration) -> bool {
         let nothing_runs = async {
             loop {
-                let ended = self.ended.notified();
+                let ended = self.ended.notify.notified();
                 if self.running() == 0 {
                     return;
                 }
@@ -54,14 +72,15 @@ impl Drain {
     }
 }
 
-/// An exchange that runs until this is dropped.
-pub(crate) struct Running(Arc<Drain>);
+/// An exchange that runs until this is dropped, on whatever thread.
+pub(crate) struct Running(Arc<Count>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let last = self.0.running.fetch_sub(1, Ordering::SeqCst) == 1;
-        if last && self.0.ending.has_begun() {
-            self.0.ended.notify_waiters();
+        let Count { running, ended } = &*self.0;
+        running.fetch_sub(1, Ordering::SeqCst);
+        if ended.ending.has_begun() {
+            ended.notify.notify_waiters();
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) async fn start(
     let closing = Arc::<Closing>::default();
     let closes = Arc::clone(&closing);
     std::thread::Builder::new().name(format!("serve-{number}")).spawn(move || {
-        vllm_gateway_client::use_own_connections();
+        vllm_gateway_stripes::claim_number();
         runtime.block_on(run(socket, plan, destination, closes, begun));
         // What is still to be resolved for nobody is not waited for.
         runtime.shutdown_background();

@@ -42,6 +42,19 @@ impl Spent {
     }
 }
 
+/// What the threads of a process whose names begin so have spent so far, by the scheduler.
+pub(crate) fn of_threads(process: u32, prefix: &str) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
+    let times = threads.filter_map(|entry| {
+        let folder = entry.ok()?.path();
+        let name = std::fs::read_to_string(folder.join("comm")).ok()?;
+        let times = std::fs::read_to_string(folder.join("schedstat")).ok()?;
+        let time = times.split_whitespace().next()?.parse().ok()?;
+        name.starts_with(prefix).then_some(Duration::from_nanos(time))
+    });
+    times.sum()
+}
+
 /// User and system time of the process, with its threads and its children that have ended.
 pub(crate) fn ticks(process: u32) -> Duration {
     ticks_so_far(process).unwrap_or_else(|error| panic!("process {process} is gone: {error}"))

@@ -26,21 +26,37 @@ impl Cores {
         );
         let others: Vec<usize> = allowed.into_iter().filter(|core| *core != proxy).collect();
         assert!(!others.is_empty(), "this needs two cores: one for the proxy, one for client and mock");
-        let list = others.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-        let pinned = Command::new("taskset")
-            .args(["--all-tasks", "--cpu-list", "--pid", &list, &id().to_string()])
-            .output()
-            .unwrap_or_else(|error| {
-                panic!("`taskset` cannot be run ({error}): install the package util-linux")
-            });
-        assert!(pinned.status.success(), "{}", String::from_utf8_lossy(&pinned.stderr));
+        run_on(id(), &others);
         Self { proxy, others }
     }
 
     /// The command under which the proxy runs there.
     pub(crate) fn under(&self) -> Vec<String> {
-        vec!["taskset".to_owned(), "--cpu-list".to_owned(), self.proxy.to_string()]
+        Self::command(&[self.proxy])
     }
+
+    /// The command under which something runs on these.
+    pub(crate) fn command(cores: &[usize]) -> Vec<String> {
+        vec!["taskset".to_owned(), "--cpu-list".to_owned(), list(cores)]
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<usize> {
+        self.others.iter().copied().chain([self.proxy]).collect()
+    }
+}
+
+/// Takes a process with all its threads to these cores.
+pub(crate) fn run_on(process: u32, cores: &[usize]) {
+    let moved = Command::new("taskset")
+        .args(["--all-tasks", "--cpu-list", "--pid", &list(cores), &process.to_string()])
+        .output()
+        .unwrap_or_else(|error| panic!("`taskset` cannot be run ({error}): install the package util-linux"));
+    assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
+}
+
+fn list(cores: &[usize]) -> String {
+    cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The cores that this process may use.

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// How long clients ask before times are noted.
-const WARM_UP: Duration = Duration::from_millis(300);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
 /// How long a peer is asked before it is measured: what it loads and compiles with its first requests is not their cost.
 const FIRST: Duration = Duration::from_secs(3);
 

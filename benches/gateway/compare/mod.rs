@@ -21,6 +21,7 @@ mod plan;
 mod recording;
 mod report;
 mod scenario;
+mod threads;
 mod waiting;
 
 use std::{path::Path, sync::Arc};
@@ -51,8 +52,11 @@ pub(crate) async fn run(args: &Args, program: &str) -> Result<(), String> {
     machine::raise_open_files();
     let description = machine::describe(&plan.cores);
     let mut chosen = plan.scenarios.clone();
-    let of_many = SCENARIOS.iter().filter(|scenario| many::SCENARIOS.contains(&scenario.name));
-    for scenario in of_many.filter(|_| plan.many) {
+    let of_parts = SCENARIOS.iter().filter(|scenario| {
+        plan.many && many::SCENARIOS.contains(&scenario.name)
+            || plan.threads && threads::SCENARIOS.contains(&scenario.name)
+    });
+    for scenario in of_parts {
         if !chosen.iter().any(|other| other.name == scenario.name) {
             chosen.push(*scenario);
         }
@@ -74,16 +78,25 @@ pub(crate) async fn run(args: &Args, program: &str) -> Result<(), String> {
         let own = &workloads[..plan.scenarios.len()];
         tell(format!("\n{}\n", plan.compare(own, &first, &replays).await.table()));
     }
+    let those = |names: &[&str]| -> Vec<_> {
+        workloads.iter().filter(|(scenario, _)| names.contains(&scenario.name)).cloned().collect()
+    };
+    let (rounds, length) = (plan.rounds, plan.length);
     if plan.many {
-        let of_many = workloads.iter().filter(|(scenario, _)| many::SCENARIOS.contains(&scenario.name));
-        let of_many: Vec<_> = of_many.cloned().collect();
-        let run =
-            many::Run { under: &plan.cores.under(), model: MODEL, rounds: plan.rounds, length: plan.length };
-        let table = many::compare(&plan.candidates, &run, &of_many, &replays).await;
+        let run = many::Run { under: &plan.cores.under(), model: MODEL, rounds, length };
+        let table = many::compare(&plan.candidates, &run, &those(&many::SCENARIOS), &replays).await;
         let (models, endpoints, apps) = (many::MODELS, many::ENDPOINTS, many::APPS);
         tell(format!(
             "\nOne model, one server, one app; and {models} models, {endpoints} servers each, {apps} apps. nginx has all servers \
              in one `upstream`, and knows of no apps:\n\n{table}\n"
+        ));
+    }
+    // The last: it takes this process off its core.
+    if plan.threads {
+        let run = threads::Run { cores: &plan.cores, model: MODEL, rounds, length };
+        let table = threads::compare(&plan.candidates, &run, &those(&threads::SCENARIOS), &replays).await;
+        tell(format!(
+            "\nTwo threads that share a gateway, and two that share nothing, all on both cores:\n\n{table}\n"
         ));
     }
     if args.has("--write") {

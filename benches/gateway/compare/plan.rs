@@ -14,6 +14,8 @@ use crate::{args::Args, gateway};
 
 /// The comparison of few and many models, under the name by which it is chosen.
 const MANY: &str = "many";
+/// The comparison of one thread and two.
+const THREADS: &str = "threads";
 
 /// What is to be done.
 pub(crate) struct Plan {
@@ -21,6 +23,7 @@ pub(crate) struct Plan {
     pub(crate) versions: Vec<String>,
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) many: bool,
+    pub(crate) threads: bool,
     pub(crate) rounds: usize,
     pub(crate) length: Duration,
     pub(crate) cores: Cores,
@@ -31,13 +34,13 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn read(args: &Args, program: &str) -> Result<Self, String> {
         let only: Option<Vec<&str>> = args.text("--only").map(|names| names.split(',').collect());
-        let names = all().map(|scenario| scenario.name).chain([MANY]).collect::<Vec<_>>();
+        let names = all().map(|scenario| scenario.name).chain([MANY, THREADS]).collect::<Vec<_>>();
         if let Some(unknown) = only.iter().flatten().find(|name| !names.contains(name)) {
             return Err(format!("there is no scenario `{unknown}`; there are {}", names.join(", ")));
         }
         let peers = args.has("--peers");
         let only = only.unwrap_or_else(|| {
-            let of_main = || SCENARIOS.iter().map(|scenario| scenario.name).chain([MANY]).collect();
+            let of_main = || SCENARIOS.iter().map(|scenario| scenario.name).chain([MANY, THREADS]).collect();
             if peers { peers::SCENARIOS.to_vec() } else { of_main() }
         });
         let wanted = |name: &str| only.contains(&name);
@@ -80,6 +83,7 @@ impl Plan {
             versions,
             scenarios: all().filter(|scenario| wanted(scenario.name)).copied().collect(),
             many: wanted(MANY),
+            threads: wanted(THREADS),
             rounds: args.number("--rounds").unwrap_or(5),
             length: Duration::from_secs_f64(args.number("--seconds").unwrap_or(3.0)),
             cores: Cores::divide(args.number("--core")),

@@ -27,7 +27,6 @@ pub use body::Body;
 pub use connect::{Connector, TlsError};
 pub use error::SendError;
 pub use origin::{BadUrl, Origin};
-pub use pool::use_own_connections;
 pub use request::Request;
 pub use send::{Response, send};
 

@@ -1,8 +1,8 @@
-//! Connections that wait for their next use: of each thread its own, so that no thread waits for another.
+//! Connections that wait for their next use: of each thread its own, so that no thread waits for another, and since a
+//! connection is bound to the runtime in which it was made.
 
 use std::{
-    cell::Cell,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicUsize, atomic::Ordering},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -10,17 +10,6 @@ use crate::connection::Connection;
 
 /// vLLM closes connections that were idle for 5 s: leave earlier than it does.
 const IDLE: Duration = Duration::from_millis(3500);
-
-thread_local! {
-    static SHARD: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Gives the calling thread connections that no other thread uses. For threads that run a runtime of their own: a
-/// connection is bound to the runtime in which it was made.
-pub fn use_own_connections() {
-    static THREADS: AtomicUsize = AtomicUsize::new(1);
-    SHARD.set(THREADS.fetch_add(1, Ordering::Relaxed));
-}
 
 /// The idle connections of one server.
 #[derive(Debug)]
@@ -52,7 +41,7 @@ impl Default for Pool {
 impl Pool {
     /// The connection that was used last, if it can still be used.
     pub(crate) fn take(&self) -> Option<Connection> {
-        let thread = SHARD.get();
+        let thread = vllm_gateway_stripes::number();
         loop {
             let mut idle = self.shard(thread);
             let newest = idle.iter().rposition(|one| one.thread == thread)?;
@@ -72,7 +61,7 @@ impl Pool {
     /// Puts a connection aside, unless so many wait already.
     pub(crate) fn put(&self, mut connection: Connection, most: usize) {
         connection.rest();
-        let thread = SHARD.get();
+        let thread = vllm_gateway_stripes::number();
         let mut idle = self.shard(thread);
         if idle.len() < most.div_ceil(self.shards.len() - 1) {
             idle.push(Idle { thread, since: Instant::now(), connection });

@@ -47,7 +47,7 @@ pub(crate) fn each_part(mut act: impl FnMut(Range<usize>) -> io::Result<()>) -> 
 
 /// The ranges of a length; whoever asks for the next one gives way first, if it is time to.
 fn pieces(length: usize, of: usize) -> impl Iterator<Item = Range<usize>> {
-    let mut courtesy = Courtesy::new(GO);
+    let mut courtesy = Courtesy::new(GO).resting();
     (0..length).step_by(of).map(move |from| {
         courtesy.give_way();
         from..length.min(from + of)

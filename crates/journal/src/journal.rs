@@ -18,7 +18,7 @@ use crate::{
     codec::{self, Mark},
     layout::{CELL, CELL_WORDS, GROUPS, REGION, Span, State},
     place::Place,
-    region::Region,
+    region::{self, Region},
     run::{Scratch, Written, state_of},
 };
 
@@ -62,11 +62,6 @@ pub(crate) struct Damaged {
 thread_local! {
     /// Where tails are put together: one for each chunk, so none may cost an allocation.
     static TAIL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    /// Where this thread begins to look for a free cell.
-    static BEGIN: usize = {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        THREADS.fetch_add(1, Ordering::Relaxed) * 5
-    };
 }
 
 impl Journal {
@@ -197,7 +192,7 @@ impl Journal {
     }
 
     fn take(&self, span: Span) -> Option<Place> {
-        let begin = BEGIN.with(|begin| *begin);
+        let begin = region::beginning_of(vllm_gateway_stripes::number());
         let first = self.current.load(Ordering::Relaxed);
         let count = self.regions.len();
         for number in (first..count).chain(0..first.min(count)) {

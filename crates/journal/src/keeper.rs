@@ -13,9 +13,8 @@ use std::{
 use crate::{journal::Journal, layout::CELLS, region::Region};
 
 const TICK: Duration = Duration::from_secs(1);
-/// Files are removed when for so long none had to be made: as dear as making one is, a load that goes on is not to pay for
-/// it again and again.
-const LULL: Duration = Duration::from_secs(10);
+/// Files are removed when for so long none had to be made: making one is dear, and where one burst came, the next is not far.
+const LULL: Duration = Duration::from_secs(60);
 
 /// The running threads. They end when this is dropped, after a last sync.
 pub(crate) struct Keeper {

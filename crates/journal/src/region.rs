@@ -14,8 +14,8 @@ use crate::{
 /// that owns it from then on, and gives it back by clearing `taken`.
 pub(crate) struct Region {
     pub(crate) area: Box<dyn Area>,
-    taken: [AtomicU64; GROUPS],
-    closed: [AtomicU64; GROUPS],
+    taken: Bits,
+    closed: Bits,
     /// Nothing was free when somebody last looked.
     full: AtomicBool,
     /// Something was put since the last sync.
@@ -24,12 +24,28 @@ pub(crate) struct Region {
     failed: AtomicBool,
 }
 
+/// A bit for each cell, in lines of memory of their own: eight words each.
+#[repr(align(64))]
+struct Bits([AtomicU64; GROUPS]);
+
+impl Default for Bits {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; GROUPS])
+    }
+}
+
+/// With which group of cells the thread of this number begins to look for a free one: three lines of memory behind the
+/// one before it, so that the first eight begin in lines of which no other has anything.
+pub(crate) fn beginning_of(thread: usize) -> usize {
+    3 * 8 * thread % GROUPS
+}
+
 impl Region {
     pub(crate) fn new(area: Box<dyn Area>) -> Self {
         Self {
             area,
-            taken: std::array::from_fn(|_| AtomicU64::new(0)),
-            closed: std::array::from_fn(|_| AtomicU64::new(0)),
+            taken: Bits::default(),
+            closed: Bits::default(),
             full: AtomicBool::new(false),
             dirty: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -53,7 +69,7 @@ impl Region {
     }
 
     fn take_in(&self, word: usize, span: Span) -> Option<usize> {
-        let bits = &self.taken[word];
+        let bits = &self.taken.0[word];
         let mut seen = bits.load(Ordering::Relaxed);
         loop {
             let bit = free_run(seen, span)?;
@@ -74,7 +90,7 @@ impl Region {
 
     /// Gives a run back. There is nothing in it any more.
     pub(crate) fn give_back(&self, cell: usize, span: Span) {
-        self.taken[cell / 64].fetch_and(!mask(cell % 64, span), Ordering::Release);
+        self.taken.0[cell / 64].fetch_and(!mask(cell % 64, span), Ordering::Release);
         if self.full.load(Ordering::Relaxed) {
             self.full.store(false, Ordering::Relaxed);
         }
@@ -82,17 +98,17 @@ impl Region {
 
     /// Hands a run on to the shipper.
     pub(crate) fn close(&self, cell: usize) {
-        self.closed[cell / 64].fetch_or(1 << (cell % 64), Ordering::Release);
+        self.closed.0[cell / 64].fetch_or(1 << (cell % 64), Ordering::Release);
     }
 
     /// Notes a run that an earlier process has left.
     pub(crate) fn adopt(&self, cell: usize, span: Span) {
-        self.taken[cell / 64].fetch_or(mask(cell % 64, span), Ordering::Relaxed);
+        self.taken.0[cell / 64].fetch_or(mask(cell % 64, span), Ordering::Relaxed);
     }
 
     /// Forgets a run that an earlier process has left, because its record stands elsewhere, too.
     pub(crate) fn disown(&self, cell: usize, span: Span) {
-        self.closed[cell / 64].fetch_and(!(1 << (cell % 64)), Ordering::Relaxed);
+        self.closed.0[cell / 64].fetch_and(!(1 << (cell % 64)), Ordering::Relaxed);
         self.touch();
         self.run(cell, span).clear();
         self.give_back(cell, span);
@@ -100,7 +116,7 @@ impl Region {
 
     /// Takes over the closed runs that begin in this group of 64 cells; their first cells.
     pub(crate) fn sweep(&self, group: usize) -> impl Iterator<Item = usize> {
-        let bits = &self.closed[group];
+        let bits = &self.closed.0[group];
         let mut closed = if bits.load(Ordering::Relaxed) == 0 { 0 } else { bits.swap(0, Ordering::Acquire) };
         std::iter::from_fn(move || {
             let bit = (closed != 0).then_some(closed.trailing_zeros() as usize)?;
@@ -114,7 +130,7 @@ impl Region {
         if self.failed.load(Ordering::Relaxed) {
             return 0;
         }
-        self.taken.iter().map(|bits| bits.load(Ordering::Relaxed).count_zeros() as usize).sum()
+        self.taken.0.iter().map(|bits| bits.load(Ordering::Relaxed).count_zeros() as usize).sum()
     }
 
     /// Looks again whether anything is free: whoever gave something back may have missed that nothing was.
@@ -128,9 +144,9 @@ impl Region {
 
     /// Takes every cell, if every cell is free: nobody can come in any more.
     pub(crate) fn retire(&self) -> bool {
-        for (at, bits) in self.taken.iter().enumerate() {
+        for (at, bits) in self.taken.0.iter().enumerate() {
             if bits.compare_exchange(0, u64::MAX, Ordering::Acquire, Ordering::Relaxed).is_err() {
-                self.taken[..at].iter().for_each(|bits| bits.store(0, Ordering::Release));
+                self.taken.0[..at].iter().for_each(|bits| bits.store(0, Ordering::Release));
                 self.full.store(false, Ordering::Relaxed);
                 return false;
             }
@@ -163,4 +179,18 @@ fn free_run(taken: u64, span: Span) -> Option<usize> {
 
 fn mask(bit: usize, span: Span) -> u64 {
     ((1_u64 << span.cells()) - 1) << bit
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn eight_threads_begin_to_look_in_eight_lines_of_memory() {
+        let lines: BTreeSet<usize> = (1..=8).map(|thread| beginning_of(thread) / 8).collect();
+        assert_eq!(lines.len(), 8);
+        assert_eq!(std::mem::align_of::<Bits>(), 64);
+    }
 }

@@ -28,7 +28,9 @@ impl Pace {
         Self { is_last: true, ..self }
     }
 
-    pub(crate) const fn is_last(self) -> bool {
+    /// Whether everything else goes first.
+    #[must_use]
+    pub const fn is_last(self) -> bool {
         self.is_last
     }
 }
@@ -41,13 +43,24 @@ impl Pace {
 pub struct Courtesy {
     /// How long it goes on, and since when it has; none where it never gives way.
     goes: Option<(Duration, Instant)>,
+    rests: bool,
 }
+
+/// How long one rests who does. Longer than whoever else wants the processor takes, and short beside what is rested from.
+const REST: Duration = Duration::from_micros(50);
 
 impl Courtesy {
     /// For work that begins now.
     #[must_use]
     pub fn new(pace: Pace) -> Self {
-        Self { goes: pace.go.map(|go| (go, Instant::now())) }
+        Self { goes: pace.go.map(|go| (go, Instant::now())), rests: false }
+    }
+
+    /// Sleeps for a moment where others would only let whoever waits go first. Of several that give way, one would be the
+    /// next of the other, and who waits to answer a client waits for all of them.
+    #[must_use]
+    pub fn resting(self) -> Self {
+        Self { rests: true, ..self }
     }
 
     /// Lets others go first, if it has worked for long enough. To be called every few microseconds.
@@ -55,7 +68,11 @@ impl Courtesy {
         if let Some((go, since)) = &mut self.goes
             && since.elapsed() >= *go
         {
-            thread::yield_now();
+            if self.rests {
+                thread::sleep(REST);
+            } else {
+                thread::yield_now();
+            }
             *since = Instant::now();
         }
     }

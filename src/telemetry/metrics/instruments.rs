@@ -1,4 +1,5 @@
-//! What counts: a handful of atomics each, shared by all threads. Updating one takes no lock and allocates nothing.
+//! What counts: a handful of atomics for each thread that serves clients. Updating one takes no lock, allocates nothing and
+//! waits for no other thread.
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
@@ -6,6 +7,7 @@ use std::{
 };
 
 use prometheus::proto;
+use vllm_gateway_stripes::Stripes;
 
 /// A number with a type of Prometheus.
 pub(super) trait Instrument {
@@ -17,7 +19,7 @@ pub(super) trait Instrument {
 
 /// Only ever grows.
 #[derive(Default)]
-pub(super) struct Counter(AtomicU64);
+pub(super) struct Counter(Stripes<AtomicU64>);
 
 impl Counter {
     pub(super) fn inc(&self) {
@@ -25,7 +27,7 @@ impl Counter {
     }
 
     pub(super) fn add(&self, count: u64) {
-        self.0.fetch_add(count, Relaxed);
+        self.0.own().fetch_add(count, Relaxed);
     }
 }
 
@@ -33,21 +35,21 @@ impl Instrument for Counter {
     const KIND: proto::MetricType = proto::MetricType::COUNTER;
 
     fn read(&self) -> proto::Metric {
-        Count(self.0.load(Relaxed)).read()
+        Count(self.0.iter().map(|count| count.load(Relaxed)).sum()).read()
     }
 }
 
-/// Goes up and down.
+/// Goes up and down, perhaps on two threads: what each has counted may be less than nothing.
 #[derive(Default)]
-pub(super) struct Gauge(AtomicI64);
+pub(super) struct Gauge(Stripes<AtomicI64>);
 
 impl Gauge {
     pub(super) fn inc(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.0.own().fetch_add(1, Relaxed);
     }
 
     pub(super) fn dec(&self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.0.own().fetch_sub(1, Relaxed);
     }
 }
 
@@ -57,7 +59,7 @@ impl Instrument for Gauge {
     fn read(&self) -> proto::Metric {
         // What is counted here is far below the 2^53 up to which a double is exact.
         #[allow(clippy::cast_precision_loss)]
-        Level(self.0.load(Relaxed) as f64).read()
+        Level(self.0.iter().map(|level| level.load(Relaxed)).sum::<i64>() as f64).read()
     }
 }
 
@@ -96,29 +98,44 @@ impl Instrument for Level {
 pub(super) struct Histogram {
     /// Upper bounds in microseconds, ascending.
     bounds: &'static [u64],
-    /// One more than bounds: the last for what kept none of them.
-    buckets: Box<[AtomicU64]>,
+    seen: Stripes<Seen>,
+}
+
+/// The most bounds that a histogram may have: with the rest, what a thread has seen is two lines of memory.
+const MOST_BOUNDS: usize = 14;
+
+/// What one thread has observed.
+#[derive(Default)]
+struct Seen {
+    /// One for each bound, and behind them one for what kept none.
+    buckets: [AtomicU64; MOST_BOUNDS + 1],
     nanoseconds: AtomicU64,
 }
 
 impl Histogram {
     pub(super) fn new(bounds: &'static [u64]) -> Self {
-        let buckets = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { bounds, buckets, nanoseconds: AtomicU64::new(0) }
+        debug_assert!(bounds.len() <= MOST_BOUNDS, "there is no room for so many");
+        Self { bounds, seen: Stripes::default() }
     }
 
     /// Whether nothing was ever observed.
     pub(super) fn is_empty(&self) -> bool {
-        self.buckets.iter().all(|bucket| bucket.load(Relaxed) == 0)
+        self.seen.iter().flat_map(|seen| &seen.buckets).all(|bucket| bucket.load(Relaxed) == 0)
     }
 
     pub(super) fn observe(&self, time: Duration) {
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let kept = self.bounds.partition_point(|bound| bound.saturating_mul(1_000) < nanoseconds);
-        if let Some(bucket) = self.buckets.get(kept) {
+        let seen = self.seen.own();
+        if let Some(bucket) = seen.buckets.get(kept) {
             bucket.fetch_add(1, Relaxed);
         }
-        self.nanoseconds.fetch_add(nanoseconds, Relaxed);
+        seen.nanoseconds.fetch_add(nanoseconds, Relaxed);
+    }
+
+    /// What all threads have seen of these.
+    fn sum(&self, of: impl Fn(&Seen) -> Option<&AtomicU64>) -> u64 {
+        self.seen.iter().filter_map(of).map(|count| count.load(Relaxed)).sum()
     }
 }
 
@@ -129,8 +146,8 @@ impl Instrument for Histogram {
     fn read(&self) -> proto::Metric {
         let mut seen = 0;
         let mut buckets = Vec::with_capacity(self.bounds.len());
-        for (index, bucket) in self.buckets.iter().enumerate() {
-            seen += bucket.load(Relaxed);
+        for index in 0..=self.bounds.len() {
+            seen += self.sum(|seen| seen.buckets.get(index));
             // The last has no bound: the text encoder writes it by itself, as `+Inf` with the count of all.
             let Some(bound) = self.bounds.get(index) else { continue };
             let mut read = proto::Bucket::default();
@@ -140,7 +157,8 @@ impl Instrument for Histogram {
         }
         let mut histogram = proto::Histogram::default();
         histogram.set_sample_count(seen);
-        histogram.set_sample_sum(Duration::from_nanos(self.nanoseconds.load(Relaxed)).as_secs_f64());
+        histogram
+            .set_sample_sum(Duration::from_nanos(self.sum(|seen| Some(&seen.nanoseconds))).as_secs_f64());
         histogram.set_bucket(buckets);
         let mut metric = proto::Metric::default();
         metric.set_histogram(histogram);

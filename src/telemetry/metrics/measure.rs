@@ -10,7 +10,7 @@ use crate::gateway::{Drain, Running};
 /// Measures one exchange.
 pub(crate) struct Measure {
     /// Found when an upstream is about to be called, and held from then on.
-    series: Option<Arc<Series>>,
+    series: Option<&'static Series>,
     /// None of a copy: nobody waits for it.
     _running: Option<Running>,
 }
@@ -71,7 +71,7 @@ impl ResponseFilter for Measure {
 
 /// Only models that were routed are named: what a client makes up must not grow the metrics. What was mirrored has a
 /// model of its own, since tokens and times are told by model alone.
-fn series_of(facts: &Facts) -> Arc<Series> {
+fn series_of(facts: &Facts) -> &'static Series {
     let pipeline = facts.pipeline().unwrap_or_default();
     let model = facts.target().and(facts.model()).unwrap_or_default();
     if facts.is_mirrored() {

@@ -104,7 +104,7 @@ impl Metrics {
         self.detours(upstream).mirrored.of(result).inc();
     }
 
-    fn detours(&self, upstream: &str) -> Arc<Detours> {
+    fn detours(&self, upstream: &str) -> &'static Detours {
         self.detours.get(upstream, "", || Detours::new(upstream))
     }
 }
@@ -132,11 +132,11 @@ impl Metrics {
 
     /// What the filter of this name reports its times to.
     pub(crate) fn filter(&self, name: &str) -> Arc<dyn Meter> {
-        self.filters.get(name, "", || FilterSeries::new(name))
+        Arc::new(self.filters.get(name, "", || FilterSeries::new(name)))
     }
 
     /// What requests of this pipeline for this model count for.
-    fn series(&self, pipeline: &str, model: &str) -> Arc<Series> {
+    fn series(&self, pipeline: &str, model: &str) -> &'static Series {
         self.series.find(pipeline, model).unwrap_or_else(|| {
             let known = self.models.find(model, "").is_some() || self.models.rows().len() < MOST_MODELS;
             let model = if known { model } else { OTHER };

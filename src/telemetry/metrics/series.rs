@@ -1,6 +1,6 @@
 //! What is counted of pipelines, models, endpoints and filters: one row each, found once for a request and then held.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use vllm_gateway_sdk::{Meter, Outcome};
 
@@ -34,14 +34,14 @@ const FILTER: &[u64] = &[1, 5, 25, 100, 500, 2_500, 10_000, 100_000, 1_000_000, 
 
 /// Requests of one pipeline for one model.
 pub(super) struct Series {
-    pub(super) pipeline: Arc<PipelineSeries>,
-    pub(super) model: Arc<ModelSeries>,
+    pub(super) pipeline: &'static PipelineSeries,
+    pub(super) model: &'static ModelSeries,
     pub(super) requests: Tally<(Outcome, u16)>,
     pub(super) duration: Histogram,
 }
 
 impl Series {
-    pub(super) fn new(pipeline: Arc<PipelineSeries>, model: Arc<ModelSeries>) -> Self {
+    pub(super) fn new(pipeline: &'static PipelineSeries, model: &'static ModelSeries) -> Self {
         Self { pipeline, model, requests: Tally::default(), duration: Histogram::new(GENERATION) }
     }
 }
@@ -170,7 +170,7 @@ impl Named for FilterSeries {
     }
 }
 
-impl Meter for FilterSeries {
+impl Meter for &'static FilterSeries {
     fn took(&self, time: Duration) {
         self.duration.observe(time);
     }

@@ -10,45 +10,46 @@ pub(super) trait Named {
     fn name(&self) -> (&str, &str);
 }
 
-/// Rows by two labels, in their order. Rows are never taken out: a counter that vanished would look like a restart.
-pub(super) struct Table<T> {
-    rows: ArcSwap<Vec<Arc<T>>>,
+/// Rows by two labels, in their order. Rows are never taken out: a counter that vanished would look like a restart. So they
+/// live as long as the process, and who holds one counts nowhere that it does.
+pub(super) struct Table<T: 'static> {
+    rows: ArcSwap<Vec<&'static T>>,
     growing: Mutex<()>,
 }
 
-impl<T> Default for Table<T> {
+impl<T: 'static> Default for Table<T> {
     fn default() -> Self {
         Self { rows: ArcSwap::default(), growing: Mutex::default() }
     }
 }
 
-impl<T: Named> Table<T> {
+impl<T: Named + 'static> Table<T> {
     /// The row of these labels, if there is one. Compares strings a few times; nothing is hashed or allocated.
-    pub(super) fn find(&self, one: &str, other: &str) -> Option<Arc<T>> {
+    pub(super) fn find(&self, one: &str, other: &str) -> Option<&'static T> {
         let rows = self.rows.load();
         let at = place(&rows, one, other).ok()?;
-        rows.get(at).cloned()
+        rows.get(at).copied()
     }
 
     /// The row of these labels, made if it is missing.
-    pub(super) fn get(&self, one: &str, other: &str, make: impl FnOnce() -> T) -> Arc<T> {
+    pub(super) fn get(&self, one: &str, other: &str, make: impl FnOnce() -> T) -> &'static T {
         self.find(one, other).unwrap_or_else(|| self.add(one, other, make))
     }
 
     /// All rows.
-    pub(super) fn rows(&self) -> Arc<Vec<Arc<T>>> {
+    pub(super) fn rows(&self) -> Arc<Vec<&'static T>> {
         self.rows.load_full()
     }
 
-    fn add(&self, one: &str, other: &str, make: impl FnOnce() -> T) -> Arc<T> {
+    fn add(&self, one: &str, other: &str, make: impl FnOnce() -> T) -> &'static T {
         let _one_at_a_time = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = self.rows.load_full();
         match place(&rows, one, other) {
-            Ok(at) => Arc::clone(&rows[at]),
+            Ok(at) => rows[at],
             Err(at) => {
-                let row = Arc::new(make());
+                let row: &'static T = Box::leak(Box::new(make()));
                 let mut grown = Vec::clone(&rows);
-                grown.insert(at, Arc::clone(&row));
+                grown.insert(at, row);
                 self.rows.store(Arc::new(grown));
                 row
             }
@@ -56,7 +57,7 @@ impl<T: Named> Table<T> {
     }
 }
 
-fn place<T: Named>(rows: &[Arc<T>], one: &str, other: &str) -> Result<usize, usize> {
+fn place<T: Named>(rows: &[&T], one: &str, other: &str) -> Result<usize, usize> {
     rows.binary_search_by(|row| row.name().cmp(&(one, other)))
 }
 
@@ -72,7 +73,7 @@ mod tests {
         }
     }
 
-    fn get(table: &Table<Row>, one: &str, other: &str) -> Arc<Row> {
+    fn get(table: &Table<Row>, one: &str, other: &str) -> &'static Row {
         table.get(one, other, || Row(one.into(), other.into()))
     }
 
@@ -92,7 +93,7 @@ mod tests {
         let table = Table::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..500).for_each(|n| drop(get(&table, "a", &(n % 50).to_string()))));
+                scope.spawn(|| (0..500).for_each(|n| _ = get(&table, "a", &(n % 50).to_string())));
             }
         });
         let rows = table.rows();

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use vllm_gateway_stripes::Stripes;
+
 /// Records by fate, since the start. Always `accepted = stored + quarantined + pending`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordCounts {
@@ -17,14 +19,14 @@ pub struct RecordCounts {
 
 #[derive(Default)]
 pub(crate) struct Counts {
-    accepted: AtomicU64,
+    accepted: Stripes<AtomicU64>,
     stored: AtomicU64,
     quarantined: AtomicU64,
 }
 
 impl Counts {
     pub(crate) fn accepted(&self, records: u64) {
-        self.accepted.fetch_add(records, Ordering::Release);
+        self.accepted.own().fetch_add(records, Ordering::Release);
     }
 
     pub(crate) fn stored(&self, records: usize) {
@@ -39,7 +41,7 @@ impl Counts {
         // The ends before the start: a record counted in between shows as pending, never as a negative number.
         let stored = self.stored.load(Ordering::Acquire);
         let quarantined = self.quarantined.load(Ordering::Acquire);
-        let accepted = self.accepted.load(Ordering::Acquire);
+        let accepted = self.accepted.iter().map(|counter| counter.load(Ordering::Acquire)).sum::<u64>();
         RecordCounts { accepted, stored, quarantined, pending: accepted.saturating_sub(stored + quarantined) }
     }
 }

@@ -27,6 +27,8 @@ const GATHER: Duration = Duration::from_millis(200);
 const MANY: u64 = 8;
 /// How long it works before it gives way: on a machine with nothing to spare, a request is held up for so long.
 const GO: Duration = Duration::from_micros(50);
+/// The same while it goes behind everything else, and rests in between.
+const GO_BEHIND: Duration = Duration::from_micros(20);
 /// What schedulers give everybody in one go, about.
 const LONGEST_GO: Duration = Duration::from_millis(4);
 /// So long it may lag behind, and goes behind everything else. For each second beyond, it works twice as long before it
@@ -168,6 +170,13 @@ impl Shipper {
         pace_after(self.behind_since.map_or(Duration::ZERO, |since| since.elapsed()))
     }
 
+    /// For what this task does itself. What goes behind everything else rests in between: nobody waits for it.
+    fn courtesy(&self) -> Courtesy {
+        let pace = self.pace();
+        let courtesy = Courtesy::new(pace);
+        if pace.is_last() { courtesy.resting() } else { courtesy }
+    }
+
     async fn flush(&mut self, deadline: Instant) {
         self.flushing = true;
         self.flush_until(deadline).await;
@@ -192,7 +201,7 @@ impl Shipper {
     fn take_up(&mut self) -> usize {
         let (mut places, mut records) = (Vec::new(), Gathered::default());
         let (mut aside, mut lines) = (Vec::new(), Vec::new());
-        let mut courtesy = Courtesy::new(self.pace());
+        let mut courtesy = self.courtesy();
         let count = self.journal.take_out(MOST, |place, found| {
             courtesy.give_way();
             match found {
@@ -246,7 +255,7 @@ impl Shipper {
             appended.rejected.into_iter().map(|one| (one.index, one.reason)).collect();
         let (mut places, mut lines) = (Vec::new(), Vec::new());
         let mut stored = 0;
-        let mut courtesy = Courtesy::new(self.pace());
+        let mut courtesy = self.courtesy();
         for (at, place) in batch.places.iter().enumerate() {
             courtesy.give_way();
             if let Some((reason, record)) =
@@ -321,7 +330,7 @@ impl Shipper {
 /// way, so that on a machine with nothing to spare it gets what it needs and no more.
 fn pace_after(behind: Duration) -> Pace {
     if behind < LAG {
-        return Pace::by(GO).behind_all_others();
+        return Pace::by(GO_BEHIND).behind_all_others();
     }
     let doublings = u32::try_from(behind.saturating_sub(LAG).as_secs()).unwrap_or(u32::MAX);
     GO.checked_mul(1 << doublings.min(16)).filter(|go| *go <= LONGEST_GO).map_or(Pace::STEADY, Pace::by)
@@ -342,7 +351,7 @@ mod tests {
     fn the_longer_storing_lags_behind_the_less_it_gives_way() {
         let paces = [0, 3, 4, 5, 9, 10, 3600].map(|secs| pace_after(Duration::from_secs(secs)));
         let micros = |micros| Pace::by(Duration::from_micros(micros));
-        let (steady, last) = (Pace::STEADY, micros(50).behind_all_others());
+        let (steady, last) = (Pace::STEADY, micros(20).behind_all_others());
         assert_eq!(paces, [last, micros(50), micros(100), micros(200), micros(3200), steady, steady]);
     }
 }
