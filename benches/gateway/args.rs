@@ -12,6 +12,7 @@ const OPTIONS: &[&str] = &[
     "--only",
     "--core",
     "--instructions",
+    "--threads",
     "--requests",
     "--soak",
     "--streams",

@@ -34,7 +34,7 @@ type Read = fn(&Counted) -> f64;
 /// Fails where a request or an event costs more than it did, by more than the margin.
 pub(crate) async fn run(program: &str) -> Result<(), String> {
     let bounds: Bounds = toml::from_str(include_str!("bounds.toml")).map_err(|error| error.to_string())?;
-    let mut counting = match Counting::start(program).await {
+    let mut counting = match Counting::start(program, 1).await {
         Ok(counting) => counting,
         Err(missing) => {
             eprintln!("\n*** THE COST OF A REQUEST WAS NOT CHECKED: {missing} ***\n");

@@ -1,10 +1,11 @@
 //! `--instructions N`: what a request and an event cost in instructions, which no other load on the machine changes.
 //!
-//! One thread of the runtime, one connection, one request after another; the mock sends the next event of a stream once
+//! One thread that serves, one connection, one request after another; the mock sends the next event of a stream once
 //! the client has the one before. So nothing depends on who is scheduled when, but the storing of records, which is
-//! counted apart.
+//! counted apart. With `--threads 2` there are several threads and connections, that have their turn one after the other:
+//! what a request costs more than on one thread is what the threads do because of each other.
 
-use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, process::Command, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,7 +16,7 @@ use tokio::{
 use crate::{
     answer::Answer,
     callgrind::Profile,
-    compare::{Contender, Mock, Pace, Place, Workload, gateway_of, record},
+    compare::{Contender, Mock, Pace, Place, Workload, gateway_of, record, times_of_threads},
     layers::Division,
     load,
     process::free_port,
@@ -54,8 +55,8 @@ impl Counted {
 }
 
 /// Counts over so many requests, and over one stream, and prints both by layer.
-pub(crate) async fn measure(program: &str, requests: u64) -> Result<(), String> {
-    let mut counting = Counting::start(program).await?;
+pub(crate) async fn measure(program: &str, requests: u64, threads: usize) -> Result<(), String> {
+    let mut counting = Counting::start(program, threads).await?;
     for (what, counted) in
         [("a request", counting.requests(requests).await), ("an event", counting.events().await)]
     {
@@ -68,6 +69,10 @@ pub(crate) async fn measure(program: &str, requests: u64) -> Result<(), String> 
         );
         println!("by function: {}\n\n{}", counted.how_to_look(), counted.division.table(counted.count));
     }
+    if threads > 1 {
+        let times = times_of_threads(counting.gateway.process_id(), "serve-");
+        println!("time of the threads that serve, so that each is seen to have had its part: {times:?}");
+    }
     Ok(())
 }
 
@@ -79,13 +84,14 @@ pub(crate) struct Counting {
     stream: Arc<Workload>,
     /// Lets the mock send one event each.
     turns: Arc<Semaphore>,
-    socket: TcpStream,
+    /// They have their turn one after the other.
+    sockets: VecDeque<TcpStream>,
     profile: PathBuf,
     dumps: u32,
 }
 
 impl Counting {
-    pub(crate) async fn start(program: &str) -> Result<Self, String> {
+    pub(crate) async fn start(program: &str, threads: usize) -> Result<Self, String> {
         for tool in ["valgrind", "callgrind_control", "taskset"] {
             let found = Command::new(tool).arg("--version").output();
             found.map_err(|error| {
@@ -100,17 +106,22 @@ impl Counting {
         let mock = Mock::start(&[upstream], replays).unwrap();
         // The folder of the gateway goes with it, and people want to look into the profile.
         let profile = std::env::temp_dir().join(format!("gateway.callgrind.{}", std::process::id()));
-        // On one core the runtime has one thread, on every machine.
+        // As many threads serve as there are cores for them, on every machine.
         let under = format!(
-            "taskset --cpu-list 0 valgrind --tool=callgrind --demangle=no --callgrind-out-file={}",
+            "taskset --cpu-list 0-{} valgrind --tool=callgrind --demangle=no --callgrind-out-file={}",
+            threads - 1,
             profile.display()
         );
         let under = under.split(' ').map(str::to_owned).collect();
         let place = Place { under, upstream, model: MODEL };
         let gateway = Contender::start(&gateway_of(program), &place).await?;
-        let socket = load::connect(gateway.address).await;
+        let mut sockets = VecDeque::new();
+        // Each thread takes those for which it has time: of eight, each has some.
+        for _ in 0..if threads == 1 { 1 } else { 8 * threads } {
+            sockets.push_back(load::connect(gateway.address).await);
+        }
         let (whole, stream) = (Arc::new(whole), Arc::new(stream));
-        let mut this = Self { gateway, _mock: mock, whole, stream, turns, socket, profile, dumps: 0 };
+        let mut this = Self { gateway, _mock: mock, whole, stream, turns, sockets, profile, dumps: 0 };
         this.ask(&this.stream.clone()).await;
         for _ in 0..WARM_UP {
             this.ask(&this.whole.clone()).await;
@@ -155,11 +166,13 @@ impl Counting {
         // What the last events of the stream before have left: with a permit too many, two events come at once.
         self.turns.forget_permits(usize::MAX);
         let request = workload.request(&self.gateway.keys[0], MODEL);
-        self.socket.write_all(&request).await.unwrap();
+        self.sockets.rotate_left(1);
+        let socket = self.sockets.front_mut().expect("there is one at least");
+        socket.write_all(&request).await.unwrap();
         let (mut answer, mut body, mut events) = (Answer::new(), Vec::new(), 0);
         let mut buffer = vec![0; 16 * 1024];
         loop {
-            let read = self.socket.read(&mut buffer).await.unwrap();
+            let read = socket.read(&mut buffer).await.unwrap();
             assert!(read > 0, "the connection was closed");
             let ended = answer.take(&buffer[..read], &mut |bytes| body.extend_from_slice(bytes));
             while workload.ends.get(events).is_some_and(|end| *end <= body.len()) {

@@ -97,7 +97,7 @@ async fn run(args: &Args, program: &str) -> Result<(), String> {
     } else if let Some(requests) = args.number("--requests") {
         growth::measure(program, requests).await;
     } else if let Some(requests) = args.number("--instructions") {
-        return instructions::measure(program, requests).await;
+        return instructions::measure(program, requests, args.number("--threads").unwrap_or(1)).await;
     } else {
         measure(program).await;
     }

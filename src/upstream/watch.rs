@@ -24,7 +24,7 @@ const DOUBT: Duration = Duration::from_millis(200);
 const SPARED: u32 = 6;
 /// Looks of this process are so far apart on average: where there are thousands of endpoints, each is looked at less often.
 /// A look is a connection of its own, since vLLM closes idle ones early, and as dear as ten requests.
-const SPACE: Duration = Duration::from_millis(10);
+const SPACE: Duration = Duration::from_millis(20);
 /// How often vLLM is asked how busy it is.
 const SCRAPE: Duration = Duration::from_secs(1);
 /// How often it is looked whether somebody in the line could go.
@@ -203,10 +203,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hundred_looks_in_a_second_are_the_most_however_many_endpoints_there_are() {
+    fn fifty_looks_in_a_second_are_the_most_however_many_endpoints_there_are() {
         let wished = Duration::from_secs(5);
-        assert_eq!([1, 64, 500].map(|lookers| pause(wished, lookers)), [wished; 3]);
-        assert_eq!(pause(wished, 4_096), Duration::from_millis(40_960));
+        assert_eq!([1, 64, 250].map(|lookers| pause(wished, lookers)), [wished; 3]);
+        assert_eq!(pause(wished, 4_096), Duration::from_millis(81_920));
         assert_eq!(
             pause(Duration::from_mins(1), 4_096),
             Duration::from_mins(1),

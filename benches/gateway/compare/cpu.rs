@@ -43,7 +43,7 @@ impl Spent {
 }
 
 /// What the threads of a process whose names begin so have spent so far, by the scheduler.
-pub(crate) fn of_threads(process: u32, prefix: &str) -> Duration {
+pub(crate) fn times_of_threads(process: u32, prefix: &str) -> Vec<Duration> {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
     let times = threads.filter_map(|entry| {
         let folder = entry.ok()?.path();
@@ -52,7 +52,7 @@ pub(crate) fn of_threads(process: u32, prefix: &str) -> Duration {
         let time = times.split_whitespace().next()?.parse().ok()?;
         name.starts_with(prefix).then_some(Duration::from_nanos(time))
     });
-    times.sum()
+    times.collect()
 }
 
 /// User and system time of the process, with its threads and its children that have ended.

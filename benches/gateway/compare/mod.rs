@@ -28,7 +28,7 @@ use std::{path::Path, sync::Arc};
 
 pub(crate) use self::{
     contender::{Contender, Place, gateway_of},
-    cpu::ticks,
+    cpu::{ticks, times_of_threads},
     mock::{Mock, Pace},
     recording::{Workload, record},
     report::median,

@@ -4,12 +4,16 @@
 //! Whoever has no more than two cores has none to spare for the load, so it cannot be seen there how much two threads get
 //! done; but a request that costs what it costs alone is served as often by each of them.
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{
+    fmt::Write,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use super::{
     client::{Tally, crowd},
     contender::{Candidate, Contender, Kind, Place},
-    cpu::of_threads,
+    cpu::times_of_threads,
     machine::{Cores, run_on},
     measure::WARM_UP,
     mock::{Mock, Replays},
@@ -47,7 +51,7 @@ pub(crate) async fn compare(
     run_on(std::process::id(), &everywhere);
     let two = [run.cores.proxy, run.cores.others[0]];
     let mut table =
-        "| what | two gateways with a thread each | one with two threads | must |\n|---|---|---|---|"
+        "| what | two gateways with a thread each | one with two threads | of which the busier has | must |\n|---|---|---|---|---|"
             .to_owned();
     for candidate in candidates.iter().filter(|candidate| matches!(candidate.kind, Kind::Gateway(_))) {
         // A gateway has as many threads as it may use cores when it starts.
@@ -59,7 +63,7 @@ pub(crate) async fn compare(
         };
         let sides = [vec![start(&two[..1]).await, start(&two[1..]).await], vec![start(&two).await]];
         for (scenario, workload) in scenarios {
-            let mut costs = [Vec::new(), Vec::new()];
+            let (mut costs, mut shares) = ([Vec::new(), Vec::new()], Vec::new());
             for round in 0..run.rounds {
                 for turn in 0..2 {
                     let side = (turn + round) % 2;
@@ -70,7 +74,11 @@ pub(crate) async fn compare(
                         candidate.name,
                         ["two", "one"][side]
                     );
-                    costs[side].push(cost(&sides[side], scenario, workload, run.length).await.unwrap());
+                    let cost = cost(&sides[side], scenario, workload, run.length).await.unwrap();
+                    costs[side].push(cost.each);
+                    if side == 1 {
+                        shares.push(cost.share);
+                    }
                 }
             }
             let mut ratios: Vec<f64> = costs[0].iter().zip(&costs[1]).map(|(two, one)| one / two).collect();
@@ -81,8 +89,9 @@ pub(crate) async fn compare(
             let (name, figure) = (&candidate.name, figure_of(scenario).title());
             write!(
                 table,
-                "\n| {name}, {}: {figure} | {two} | {one}, {ratio:.2} × ({least:.2} to {greatest:.2}) {verdict} | ≤ {MOST:.2} × |",
-                scenario.title
+                "\n| {name}, {}: {figure} | {two} | {one}, {ratio:.2} × ({least:.2} to {greatest:.2}) {verdict} | {:.0} % | ≤ {MOST:.2} × |",
+                scenario.title,
+                median(&shares)
             )
             .unwrap();
         }
@@ -98,6 +107,14 @@ fn figure_of(scenario: &Scenario) -> Figure {
     }
 }
 
+/// What two threads took.
+struct Cost {
+    /// Microseconds of a request or an event.
+    each: f64,
+    /// Of the busier one, in percent.
+    share: f64,
+}
+
 /// What a request or an event costs the threads that serve, in microseconds, of these gateways together. What is stored
 /// behind the answers is left out: one store is not two.
 async fn cost(
@@ -105,15 +122,16 @@ async fn cost(
     scenario: &Scenario,
     workload: &Arc<Workload>,
     length: Duration,
-) -> Result<f64, String> {
+) -> Result<Cost, String> {
     let (Load::Unary { clients, .. }
     | Load::Streams { streams: clients, .. }
     | Load::Open { streams: clients }) = scenario.load;
     for gateway in gateways {
         gateway.settle().await;
     }
-    let served =
-        || gateways.iter().map(|gateway| of_threads(gateway.process_id(), "serve-")).sum::<Duration>();
+    let served = || -> Vec<Duration> {
+        gateways.iter().flat_map(|gateway| times_of_threads(gateway.process_id(), "serve-")).collect()
+    };
     let before = served();
     let tally = Arc::new(Tally::default());
     let each = clients / gateways.len();
@@ -128,10 +146,15 @@ async fn cost(
     for tasks in crowds {
         all_times(tasks).await?;
     }
-    let spent = served().saturating_sub(before);
+    let spent: Vec<Duration> = served().iter().zip(&before).map(|(now, before)| *now - *before).collect();
     let count = match figure_of(scenario) {
         Figure::CpuPerRequest => &tally.answers,
         _ => &tally.events,
     };
-    Ok(spent.as_secs_f64() * 1e6 / count.load(std::sync::atomic::Ordering::Relaxed) as f64)
+    let all: Duration = spent.iter().sum();
+    let busiest = spent.iter().max().copied().unwrap_or_default();
+    Ok(Cost {
+        each: all.as_secs_f64() * 1e6 / count.load(Relaxed) as f64,
+        share: 100.0 * busiest.as_secs_f64() / all.as_secs_f64(),
+    })
 }

@@ -13,8 +13,9 @@ pub trait Disk: Send + Sync {
     /// Opens a region that is there, whole or cut off.
     fn open(&self, number: u16) -> io::Result<Box<dyn Area>>;
 
-    /// Makes an empty region. All its space is taken now: writing to it never fails for want of any.
-    fn create(&self, number: u16) -> io::Result<Box<dyn Area>>;
+    /// Makes an empty region, at leisure as long as nobody is in a hurry. All its space is taken now: writing to it never
+    /// fails for want of any.
+    fn create(&self, number: u16, in_a_hurry: &dyn Fn() -> bool) -> io::Result<Box<dyn Area>>;
 
     /// Removes a region for good.
     fn remove(&self, number: u16) -> io::Result<()>;

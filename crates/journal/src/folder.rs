@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     area::{Area, Disk},
-    gently,
+    gently::{self, InAHurry},
     layout::REGION,
     mapped::Mapped,
     salvage::{self, Salvaged},
@@ -96,11 +96,11 @@ impl Folder {
     }
 
     /// Writes zeros from there to the end of the region, so that no later write can meet a full disk.
-    fn fill(mut file: &File, from: u64) -> io::Result<()> {
+    fn fill(mut file: &File, from: u64, in_a_hurry: InAHurry<'_>) -> io::Result<()> {
         use std::io::Seek;
         file.seek(io::SeekFrom::Start(from))?;
-        gently::fill(file, from)?;
-        gently::begin_to_write(file);
+        gently::fill(file, from, in_a_hurry)?;
+        gently::begin_to_write(file, in_a_hurry);
         // Some file systems find out only now that there is no room.
         file.sync_all()
     }
@@ -127,7 +127,7 @@ impl Disk for Folder {
         let length = file.metadata()?.len();
         if length < REGION as u64 {
             tracing::warn!(file = %self.file(number).display(), length, "a file of the journal was cut off");
-            Self::fill(&file, length)?;
+            Self::fill(&file, length, &|| true)?;
         }
         // A copy that was made by a tool which saves space has holes. Writing to one on a full disk would end the
         // process, so it is not written to before the space is there.
@@ -137,11 +137,11 @@ impl Disk for Folder {
         Ok(Box::new(Mapped::new(&file, self.file(number))?))
     }
 
-    fn create(&self, number: u16) -> io::Result<Box<dyn Area>> {
+    fn create(&self, number: u16, in_a_hurry: InAHurry<'_>) -> io::Result<Box<dyn Area>> {
         // A file without its whole space must never be taken for a region, so it gets its name last.
         let unready = self.path.join("unready");
         let file = options().truncate(true).open(&unready)?;
-        Self::fill(&file, 0)?;
+        Self::fill(&file, 0, in_a_hurry)?;
         fs::rename(&unready, self.file(number))?;
         File::open(&self.path)?.sync_all()?;
         Ok(Box::new(Mapped::new(&file, self.file(number))?))

@@ -217,7 +217,7 @@ impl Disk for Memory {
         Ok(Box::new(self.clone()))
     }
 
-    fn create(&self, _: u16) -> io::Result<Box<dyn Area>> {
+    fn create(&self, _: u16, _in_a_hurry: &dyn Fn() -> bool) -> io::Result<Box<dyn Area>> {
         Err(io::ErrorKind::StorageFull.into())
     }
 

@@ -14,17 +14,27 @@ use vllm_gateway_store::{Courtesy, Pace};
 
 use crate::layout::REGION;
 
-/// How long it goes on before it gives way.
+/// How long it goes on before it rests, and for how long it does: next to nothing of a processor. A whole file takes some
+/// thirty milliseconds so, and two where somebody is about to need it.
 const GO: Pace = Pace::by(Duration::from_micros(20));
+const REST: Duration = Duration::from_micros(500);
 /// What is done in one go at the least: a few microseconds' work.
 const PIECE: usize = 16 << 10;
 /// What a new file is made of.
 static ZEROS: [u8; PIECE] = [0; PIECE];
 
+/// Whether there is no time for rests.
+pub(crate) type InAHurry<'a> = &'a dyn Fn() -> bool;
+
+/// Who waits for no file.
+pub(crate) fn never() -> bool {
+    false
+}
+
 /// Writes zeros to the file, where it stands, to the end of the region.
-pub(crate) fn fill(mut file: &File, from: u64) -> io::Result<()> {
+pub(crate) fn fill(mut file: &File, from: u64, in_a_hurry: InAHurry<'_>) -> io::Result<()> {
     let missing = REGION.saturating_sub(usize::try_from(from).unwrap_or(REGION));
-    for piece in pieces(missing, PIECE) {
+    for piece in pieces(missing, PIECE, in_a_hurry) {
         file.write_all(&ZEROS[..piece.len()])?;
     }
     file.flush()
@@ -32,8 +42,8 @@ pub(crate) fn fill(mut file: &File, from: u64) -> io::Result<()> {
 
 /// Has the kernel begin to write the file to the disk, so that the sync that follows finds little left to do. It promises
 /// nothing by itself: it waits for no disk, and whatever fails, the sync tells.
-pub(crate) fn begin_to_write(file: &File) {
-    for piece in pieces(REGION, 4 * PIECE) {
+pub(crate) fn begin_to_write(file: &File, in_a_hurry: InAHurry<'_>) {
+    for piece in pieces(REGION, 4 * PIECE, in_a_hurry) {
         if !begin(file, &piece) {
             return;
         }
@@ -42,14 +52,18 @@ pub(crate) fn begin_to_write(file: &File) {
 
 /// Does this to a region, a range of bytes at a time.
 pub(crate) fn each_part(mut act: impl FnMut(Range<usize>) -> io::Result<()>) -> io::Result<()> {
-    pieces(REGION, 8 * PIECE).try_for_each(&mut act)
+    pieces(REGION, 8 * PIECE, &never).try_for_each(&mut act)
 }
 
-/// The ranges of a length; whoever asks for the next one gives way first, if it is time to.
-fn pieces(length: usize, of: usize) -> impl Iterator<Item = Range<usize>> {
-    let mut courtesy = Courtesy::new(GO).resting();
+/// The ranges of a length; whoever asks for the next one rests first, if it is time to.
+fn pieces(length: usize, of: usize, in_a_hurry: InAHurry<'_>) -> impl Iterator<Item = Range<usize>> {
+    let (mut hurried, mut leisurely) = (Courtesy::new(GO), Courtesy::new(GO).resting(REST));
     (0..length).step_by(of).map(move |from| {
-        courtesy.give_way();
+        if in_a_hurry() {
+            hurried.give_way();
+        } else {
+            leisurely.give_way();
+        }
         from..length.min(from + of)
     })
 }
@@ -84,8 +98,8 @@ mod tests {
     fn what_is_missing_of_a_file_is_filled_and_what_is_there_stays() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 10_000]).unwrap();
-        fill(&file, 10_000).unwrap();
-        begin_to_write(&file);
+        fill(&file, 10_000, &never).unwrap();
+        begin_to_write(&file, &never);
         let mut bytes = Vec::new();
         file.rewind().unwrap();
         file.read_to_end(&mut bytes).unwrap();
@@ -110,7 +124,7 @@ mod tests {
     #[test]
     fn the_kernel_begins_to_write_a_file_of_a_region() {
         let file = tempfile::tempfile().unwrap();
-        fill(&file, 0).unwrap();
+        fill(&file, 0, &|| true).unwrap();
         assert!(begin(&file, &(0..PIECE)));
     }
 }

@@ -123,6 +123,10 @@ impl Work {
     }
 }
 
+fn free_cells(journal: &Journal) -> usize {
+    journal.each_region().map(|(_, region)| region.free()).sum()
+}
+
 /// What came of making room.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
@@ -147,7 +151,9 @@ pub(crate) fn make_room(journal: &Journal) -> io::Result<Room> {
         let vacant = journal.regions.iter().position(|region| region.load().is_none());
         let number = vacant.and_then(|number| u16::try_from(number).ok());
         let number = number.ok_or_else(|| io::Error::other("every number is taken"))?;
-        let area = journal.disk.create(number)?;
+        // Made at leisure while half of what is kept free is left; without the first, somebody waits already.
+        let in_a_hurry = || free_cells(journal) < CELLS / 2;
+        let area = journal.disk.create(number, &in_a_hurry)?;
         journal.add_region(usize::from(number), Region::new(area));
         made = true;
     }

@@ -49,7 +49,7 @@ impl Area for Mapped {
     fn sync(&self) -> io::Result<()> {
         // A help and no more: what may be amiss with the path, or the file behind it, does not concern the mapping.
         if let Ok(file) = File::open(&self.path) {
-            gently::begin_to_write(&file);
+            gently::begin_to_write(&file, &gently::never);
         }
         self.memory.flush()
     }

@@ -43,24 +43,21 @@ impl Pace {
 pub struct Courtesy {
     /// How long it goes on, and since when it has; none where it never gives way.
     goes: Option<(Duration, Instant)>,
-    rests: bool,
+    rest: Option<Duration>,
 }
-
-/// How long one rests who does. Longer than whoever else wants the processor takes, and short beside what is rested from.
-const REST: Duration = Duration::from_micros(50);
 
 impl Courtesy {
     /// For work that begins now.
     #[must_use]
     pub fn new(pace: Pace) -> Self {
-        Self { goes: pace.go.map(|go| (go, Instant::now())), rests: false }
+        Self { goes: pace.go.map(|go| (go, Instant::now())), rest: None }
     }
 
-    /// Sleeps for a moment where others would only let whoever waits go first. Of several that give way, one would be the
+    /// Sleeps for so long where others would only let whoever waits go first. Of several that give way, one would be the
     /// next of the other, and who waits to answer a client waits for all of them.
     #[must_use]
-    pub fn resting(self) -> Self {
-        Self { rests: true, ..self }
+    pub fn resting(self, rest: Duration) -> Self {
+        Self { rest: Some(rest), ..self }
     }
 
     /// Lets others go first, if it has worked for long enough. To be called every few microseconds.
@@ -68,10 +65,9 @@ impl Courtesy {
         if let Some((go, since)) = &mut self.goes
             && since.elapsed() >= *go
         {
-            if self.rests {
-                thread::sleep(REST);
-            } else {
-                thread::yield_now();
+            match self.rest {
+                Some(rest) => thread::sleep(rest),
+                None => thread::yield_now(),
             }
             *since = Instant::now();
         }

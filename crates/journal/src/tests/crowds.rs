@@ -13,7 +13,8 @@ fn what_many_threads_write_at_once_comes_out_once_each_and_whole() {
     let journal = open(&disk, 16);
     // All room is there from the start: who makes it in time is another test's matter.
     for number in 0..journal.regions.len() {
-        journal.add_region(number, Region::new(disk.create(u16::try_from(number).unwrap()).unwrap()));
+        journal
+            .add_region(number, Region::new(disk.create(u16::try_from(number).unwrap(), &|| true).unwrap()));
     }
     let mut seen: HashMap<Uuid, Record> = HashMap::new();
     thread::scope(|scope| {

@@ -95,7 +95,7 @@ impl Disk for Arc<MemoryDisk> {
         Ok(Box::new(MemoryArea { number, words, disk: Arc::clone(self) }))
     }
 
-    fn create(&self, number: u16) -> io::Result<Box<dyn Area>> {
+    fn create(&self, number: u16, _in_a_hurry: &dyn Fn() -> bool) -> io::Result<Box<dyn Area>> {
         while self.holds_files.load(Ordering::SeqCst) {
             std::thread::yield_now();
         }

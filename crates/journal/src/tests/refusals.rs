@@ -182,7 +182,7 @@ fn a_real_folder_keeps_records_over_a_restart_for_its_owner_only() {
 fn a_file_that_was_cut_off_is_made_whole_again() {
     let place = TempDir::new().unwrap();
     let (folder, _held) = Folder::lock(place.path()).unwrap();
-    drop(folder.create(0).unwrap());
+    drop(folder.create(0, &|| true).unwrap());
     let file = place.path().join("00000.cells1");
     std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(5_000).unwrap();
     let (journal, counts) = Journal::open_on(Box::new(folder), 4 << 20).unwrap();
@@ -197,7 +197,7 @@ fn a_copy_with_holes_takes_its_space_before_it_is_written_to_and_keeps_what_it_h
     use std::os::unix::fs::{FileExt, MetadataExt};
     let place = TempDir::new().unwrap();
     let (folder, _held) = Folder::lock(place.path()).unwrap();
-    drop(folder.create(0).unwrap());
+    drop(folder.create(0, &|| true).unwrap());
     let file = place.path().join("00000.cells1");
     let whole = std::fs::read(&file).unwrap();
     let sparse = std::fs::File::create(&file).unwrap();
@@ -214,7 +214,7 @@ fn a_copy_with_holes_takes_its_space_before_it_is_written_to_and_keeps_what_it_h
 fn a_file_with_another_spelling_of_a_number_is_not_the_journals() {
     let place = TempDir::new().unwrap();
     let (folder, _held) = Folder::lock(place.path()).unwrap();
-    drop(folder.create(0).unwrap());
+    drop(folder.create(0, &|| true).unwrap());
     for name in ["+0.cells1", "000000.cells1", "0.cells1", "1.cells1"] {
         std::fs::copy(place.path().join("00000.cells1"), place.path().join(name)).unwrap();
     }

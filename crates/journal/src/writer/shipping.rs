@@ -29,6 +29,8 @@ const MANY: u64 = 8;
 const GO: Duration = Duration::from_micros(50);
 /// The same while it goes behind everything else, and rests in between.
 const GO_BEHIND: Duration = Duration::from_micros(20);
+/// For how long it does.
+const REST: Duration = Duration::from_micros(50);
 /// What schedulers give everybody in one go, about.
 const LONGEST_GO: Duration = Duration::from_millis(4);
 /// So long it may lag behind, and goes behind everything else. For each second beyond, it works twice as long before it
@@ -174,7 +176,7 @@ impl Shipper {
     fn courtesy(&self) -> Courtesy {
         let pace = self.pace();
         let courtesy = Courtesy::new(pace);
-        if pace.is_last() { courtesy.resting() } else { courtesy }
+        if pace.is_last() { courtesy.resting(REST) } else { courtesy }
     }
 
     async fn flush(&mut self, deadline: Instant) {

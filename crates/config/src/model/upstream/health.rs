@@ -13,8 +13,8 @@ pub struct HealthOptions {
     /// What is asked for; it costs vLLM no tokens.
     pub path: String,
     /// How often, unless the endpoint has generated something meanwhile; `"never"` leaves it to the requests to find out. An
-    /// endpoint that is down is asked every second. A gateway of more than 500 endpoints asks those that are well less often,
-    /// a hundred in a second: a request that fails has its endpoint looked at at once.
+    /// endpoint that is down is asked every second. A gateway of more than 250 endpoints asks those that are well less often,
+    /// fifty in a second: a request that fails has its endpoint looked at at once.
     pub interval: DurationOrNever,
     /// How long the answer may take.
     pub timeout: DurationText,
