@@ -5,10 +5,11 @@
 //! Figures of one run can be compared with each other; those of two machines cannot.
 //!
 //! - `-- --compare` puts it beside bare nginx and haproxy, pinned to the same core in turns (`--rounds 5`, `--seconds 3`,
-//!   `--only unary-64,many`, `--core 1`, `--no-haproxy`, `--program NAME=PATH` as often as wanted); `--write` puts the
+//!   `--only unary-64,many,threads`, `--core 1`, `--no-haproxy`, `--program NAME=PATH` as often as wanted); `--write` puts the
 //!   tables into `docs/performance.md`; `--peers` puts it beside other gateways in place of haproxy, all that
 //!   `scripts/peers` installs or those named (`--peers litellm,portkey`);
-//! - `-- --instructions 2000` counts instructions and allocations under valgrind, by layer;
+//! - `-- --instructions 300` counts instructions and allocations under valgrind, by layer, of one thread or of several
+//!   (`--threads 2`);
 //! - `-- --guard` holds them against `bounds.toml`, as CI does;
 //! - `-- --requests 1000000` looks for growth of memory;
 //! - `-- --soak 120` holds a crowd for so many minutes (`--streams 2000`, `--idle 10000`).

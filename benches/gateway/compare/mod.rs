@@ -48,6 +48,11 @@ const MODEL: &str = "Qwen3-32B";
 
 /// Measures what the command line asks for, and prints the tables.
 pub(crate) async fn run(args: &Args, program: &str) -> Result<(), String> {
+    if args.has("--write") && args.text("--only").is_some() {
+        return Err(
+            "`--write` puts its tables in the place of all that stand there: leave `--only` out".to_owned()
+        );
+    }
     let plan = Plan::read(args, program)?;
     machine::raise_open_files();
     let description = machine::describe(&plan.cores);

@@ -146,7 +146,8 @@ async fn cost(
     for tasks in crowds {
         all_times(tasks).await?;
     }
-    let spent: Vec<Duration> = served().iter().zip(&before).map(|(now, before)| *now - *before).collect();
+    let spent: Vec<Duration> =
+        served().iter().zip(&before).map(|(now, before)| now.saturating_sub(*before)).collect();
     let count = match figure_of(scenario) {
         Figure::CpuPerRequest => &tally.answers,
         _ => &tally.events,
