@@ -46,7 +46,8 @@ impl Ending {
 
     /// Whether the draining has begun.
     pub fn has_begun(&self) -> bool {
-        self.stage.load(Ordering::Relaxed) >= DRAINING
+        // In one order with the count of what runs: whoever ends after the last look at it must see that it is waited for.
+        self.stage.load(Ordering::SeqCst) >= DRAINING
     }
 
     /// Whether what still runs is cut off.

@@ -63,7 +63,11 @@ impl Drain {
             loop {
                 let ended = self.ended.notify.notified();
                 if self.running() == 0 {
-                    return;
+                    // One may have begun on a thread that was counted, while the last of another ended.
+                    tokio::task::yield_now().await;
+                    if self.running() == 0 {
+                        return;
+                    }
                 }
                 ended.await;
             }

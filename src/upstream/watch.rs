@@ -1,6 +1,7 @@
 //! Looks at endpoints now and then, apart from requests: whether they are well, and how busy they say they are.
 
 use std::{
+    hash::{BuildHasher, Hasher, RandomState},
     pin::Pin,
     sync::{
         Arc, PoisonError, Weak,
@@ -122,9 +123,17 @@ impl Drop for Looker {
     }
 }
 
-/// How long an endpoint that is well is left alone: as long as is wished, or longer where so many are looked at.
-fn pause(wished: Duration, lookers: u32) -> Duration {
-    wished.max(SPACE * lookers)
+/// How long an endpoint that is well is left alone: as long as is wished, or longer where so many are looked at, more or less
+/// as `chance` has it (0 to 1). Those that began together are not to look together ever after.
+fn pause(wished: Duration, lookers: u32, chance: f32) -> Duration {
+    let spaced = SPACE * lookers;
+    if spaced <= wished { wished } else { wished.max(spaced.mul_f32(0.5 + chance)) }
+}
+
+/// Some number from 0 to 1.
+fn chance() -> f32 {
+    let random = RandomState::new().build_hasher().finish();
+    f32::from(u16::try_from(random >> 48).unwrap_or_default()) / f32::from(u16::MAX)
 }
 
 async fn look_on(upstream: Weak<Upstream>, endpoint: Arc<Endpoint>) {
@@ -148,7 +157,7 @@ async fn look_on(upstream: Weak<Upstream>, endpoint: Arc<Endpoint>) {
         drop(now);
         let pause = match is_well {
             true if is_asleep => DOWN.min(usual),
-            true => pause(usual, LOOKERS.load(Relaxed)),
+            true => pause(usual, LOOKERS.load(Relaxed), chance()),
             false if health.is_down() => DOWN.min(usual),
             false => DOUBT.min(usual),
         };
@@ -205,12 +214,11 @@ mod tests {
     #[test]
     fn fifty_looks_in_a_second_are_the_most_however_many_endpoints_there_are() {
         let wished = Duration::from_secs(5);
-        assert_eq!([1, 64, 250].map(|lookers| pause(wished, lookers)), [wished; 3]);
-        assert_eq!(pause(wished, 4_096), Duration::from_millis(81_920));
-        assert_eq!(
-            pause(Duration::from_mins(1), 4_096),
-            Duration::from_mins(1),
-            "no more often than is wished"
-        );
+        assert_eq!([1, 64, 250].map(|lookers| pause(wished, lookers, 0.0)), [wished; 3]);
+        assert_eq!(pause(wished, 4_096, 0.5).as_secs(), 81);
+        let rarely = Duration::from_mins(5);
+        assert_eq!(pause(rarely, 4_096, 1.0), rarely, "no more often than is wished");
+        assert!(pause(wished, 4_096, 0.0) < pause(wished, 4_096, 1.0));
+        assert!((0..1_000).map(|_| chance()).all(|chance| (0.0..=1.0).contains(&chance)));
     }
 }

@@ -141,7 +141,11 @@ impl Disk for Folder {
         // A file without its whole space must never be taken for a region, so it gets its name last.
         let unready = self.path.join("unready");
         let file = options().truncate(true).open(&unready)?;
-        Self::fill(&file, 0, in_a_hurry)?;
+        if let Err(error) = Self::fill(&file, 0, in_a_hurry) {
+            // What it took of a disk that is full, the store may need: the journal empties itself into it.
+            let _ = fs::remove_file(&unready);
+            return Err(error);
+        }
         fs::rename(&unready, self.file(number))?;
         File::open(&self.path)?.sync_all()?;
         Ok(Box::new(Mapped::new(&file, self.file(number))?))

@@ -107,8 +107,8 @@ impl Journal {
         let region = self.region(place);
         let Some(region) = region.as_deref() else { return };
         if place.is_open() {
-            region.touch();
             region.run(place.cell(), place.span()).clear();
+            region.touch();
         }
         region.give_back(place.cell(), place.span());
     }
@@ -224,8 +224,8 @@ impl Journal {
         }
         let region = self.region(target);
         let Some(region) = region.as_deref() else { return place };
-        region.touch();
         region.run(target.cell(), target.span()).write(&written.head, &written.tail);
+        region.touch();
         if target.bits() != place.bits() {
             self.release(place);
         }
@@ -238,7 +238,6 @@ impl Journal {
         let mark = Mark { closed, moved: place.has_moved() };
         let run = region.run(place.cell(), place.span());
         *place = place.next_turn();
-        region.touch();
         TAIL.with_borrow_mut(|tail| {
             tail.clear();
             codec::write_tail(progress, mark, usize::MAX, tail);
@@ -248,6 +247,7 @@ impl Journal {
             }
             run.write_tail(place.turn(), run.head_crc(), tail);
         });
+        region.touch();
     }
 
     fn hand_on(&self, place: Place) {

@@ -29,7 +29,7 @@ impl Keeper {
     /// meanwhile is requests refused.
     pub(crate) fn start(journal: &Arc<Journal>, sync_every: Option<Duration>) -> io::Result<Self> {
         let mut keeper = Self { stop: Arc::default(), threads: Vec::new() };
-        let mut work = Work { journal: Arc::clone(journal), failing: false, made: None, tidied: None };
+        let mut work = Work { journal: Arc::clone(journal), failed: None, made: None, tidied: None };
         work.make_room();
         let stop = Arc::clone(&keeper.stop);
         keeper.spawn("journal", move || repeat(&stop, TICK, || work.once()))?;
@@ -73,8 +73,8 @@ fn repeat(stop: &AtomicBool, every: Duration, mut work: impl FnMut()) {
 
 struct Work {
     journal: Arc<Journal>,
-    /// A new file could not be made: said once, not every second.
-    failing: bool,
+    /// When a new file could not be made: said once, and not tried again at once, which would take what is left of a disk.
+    failed: Option<Instant>,
     /// When a file was last made.
     made: Option<Instant>,
     /// When it was last tidied.
@@ -100,26 +100,33 @@ impl Work {
     }
 
     fn make_room(&mut self) {
-        let made = make_room(&self.journal);
+        let may_make = self.failed.is_none_or(|last| last.elapsed() >= TICK / 2);
+        let made = make_room_if(&self.journal, may_make);
         if let Ok(Room { made: true, .. }) = made {
             self.made = Some(Instant::now());
         }
         self.journal.at_end.store(!matches!(made, Ok(Room { is_free: true, .. })), Ordering::Release);
         self.journal.looked.notify_waiters();
         match made {
-            Ok(_) if !self.failing => {}
+            Ok(_) if self.failed.is_none() || !may_make => {}
             Ok(_) => {
                 tracing::info!("journal files can be made again");
-                self.failing = false;
+                self.failed = None;
             }
-            Err(_) if self.failing => {}
+            Err(_) if self.failed.is_some() => self.fail(),
             Err(error) => {
                 let message =
                     "cannot make a new journal file: when the others are full, requests are refused";
                 tracing::error!(%error, "{message}");
-                self.failing = true;
+                self.fail();
             }
         }
+    }
+
+    /// Space is short, and spare files are not kept for the next burst.
+    fn fail(&mut self) {
+        self.failed = Some(Instant::now());
+        self.made = None;
     }
 }
 
@@ -136,8 +143,14 @@ pub(crate) struct Room {
     made: bool,
 }
 
-/// Keeps as many cells free as one region has, while the quota allows.
+/// The same at once.
+#[cfg(test)]
 pub(crate) fn make_room(journal: &Journal) -> io::Result<Room> {
+    make_room_if(journal, true)
+}
+
+/// Keeps as many cells free as one region has, while the quota allows, and a file may be made now.
+fn make_room_if(journal: &Journal, may_make: bool) -> io::Result<Room> {
     let mut made = false;
     loop {
         let (mut count, mut free) = (0, 0);
@@ -145,7 +158,7 @@ pub(crate) fn make_room(journal: &Journal) -> io::Result<Room> {
             count += 1;
             free += region.free();
         }
-        if free >= CELLS || count >= journal.quota {
+        if free >= CELLS || count >= journal.quota || !may_make {
             return Ok(Room { is_free: free > 0, made });
         }
         let vacant = journal.regions.iter().position(|region| region.load().is_none());
@@ -224,7 +237,7 @@ mod tests {
     fn what_a_burst_has_needed_is_kept_for_the_next_until_there_is_a_lull() {
         let disk = MemoryDisk::new();
         let journal = Arc::new(open(&disk, 8));
-        let mut work = Work { journal: Arc::clone(&journal), failing: false, made: None, tidied: None };
+        let mut work = Work { journal: Arc::clone(&journal), failed: None, made: None, tidied: None };
         let burst = std::iter::from_fn(|| {
             work.make_room();
             journal.admit()

@@ -81,7 +81,7 @@ impl Region {
         }
     }
 
-    /// Notes that something was put here.
+    /// Notes that something was put here. Behind that: a sync in between is to be followed by another.
     pub(crate) fn touch(&self) {
         if !self.dirty.load(Ordering::Relaxed) {
             self.dirty.store(true, Ordering::Relaxed);
@@ -109,8 +109,8 @@ impl Region {
     /// Forgets a run that an earlier process has left, because its record stands elsewhere, too.
     pub(crate) fn disown(&self, cell: usize, span: Span) {
         self.closed.0[cell / 64].fetch_and(!(1 << (cell % 64)), Ordering::Relaxed);
-        self.touch();
         self.run(cell, span).clear();
+        self.touch();
         self.give_back(cell, span);
     }
 

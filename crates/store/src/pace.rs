@@ -44,13 +44,19 @@ pub struct Courtesy {
     /// How long it goes on, and since when it has; none where it never gives way.
     goes: Option<(Duration, Instant)>,
     rest: Option<Duration>,
+    /// How long it goes on at least since it had to wait for long.
+    least: Duration,
 }
+
+/// It works for a part of the time that it has waited for its next turn: where others want the processor all the time, giving
+/// way at every opportunity would be never to get done.
+const PART: u32 = 8;
 
 impl Courtesy {
     /// For work that begins now.
     #[must_use]
     pub fn new(pace: Pace) -> Self {
-        Self { goes: pace.go.map(|go| (go, Instant::now())), rest: None }
+        Self { goes: pace.go.map(|go| (go, Instant::now())), rest: None, least: Duration::ZERO }
     }
 
     /// Sleeps for so long where others would only let whoever waits go first. Of several that give way, one would be the
@@ -63,13 +69,16 @@ impl Courtesy {
     /// Lets others go first, if it has worked for long enough. To be called every few microseconds.
     pub fn give_way(&mut self) {
         if let Some((go, since)) = &mut self.goes
-            && since.elapsed() >= *go
+            && since.elapsed() >= self.least.max(*go)
         {
+            let gave = Instant::now();
             match self.rest {
                 Some(rest) => thread::sleep(rest),
                 None => thread::yield_now(),
             }
             *since = Instant::now();
+            self.least =
+                since.saturating_duration_since(gave).saturating_sub(self.rest.unwrap_or_default()) / PART;
         }
     }
 }

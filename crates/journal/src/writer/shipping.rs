@@ -36,6 +36,8 @@ const LONGEST_GO: Duration = Duration::from_millis(4);
 /// So long it may lag behind, and goes behind everything else. For each second beyond, it works twice as long before it
 /// gives way: a record can be found within ten seconds.
 const LAG: Duration = Duration::from_secs(3);
+/// What takes so long to be stored lags behind, however little it is.
+const SLOW: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A store that hangs without keeping its own deadlines. Appending again is harmless.
@@ -145,8 +147,10 @@ impl Shipper {
 
     async fn work(&mut self) {
         let few = !self.hands.is_empty() && self.behind_since.is_none();
+        let begun = Instant::now();
         self.ship_hands().await;
-        if few {
+        let is_slow = begun.elapsed() >= SLOW;
+        if few && !is_slow {
             // So many at once cost the store much less than each for itself: those that come now wait for one another.
             sleep(GATHER).await;
         }
@@ -159,7 +163,8 @@ impl Shipper {
                 sleep(GATHER).await;
             }
         }
-        self.behind_since = (found >= MOST).then(|| self.behind_since.unwrap_or_else(Instant::now));
+        self.behind_since =
+            (found >= MOST || is_slow).then(|| self.behind_since.unwrap_or_else(Instant::now));
     }
 
     /// Whether storing gives way now: not while somebody waits for it, nor when there could soon be no room for what is to

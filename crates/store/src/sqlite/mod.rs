@@ -35,9 +35,12 @@ mod worker;
 
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{AcqRel, Relaxed},
+};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -55,8 +58,12 @@ use crate::{
 
 /// How many threads answer questions.
 const READERS: usize = 3;
-/// How long a batch that can wait may take before it is cut short.
-const CALM: Duration = Duration::from_secs(2);
+/// Within what time a thread that goes behind everything else must come to its work, and how long it may be at it in one go.
+const CALM: Duration = Duration::from_millis(100);
+/// Records that it must get through in that time, so that it is worth while, and goes on.
+const SOME: usize = 16;
+/// How long it may go on so with what it was given.
+const LONGEST_CALM: Duration = Duration::from_secs(2);
 
 /// A store in a SQLite file.
 pub struct SqliteStore {
@@ -93,28 +100,39 @@ pub(crate) async fn open_within(path: PathBuf, longest: Duration) -> Result<Sqli
 }
 
 impl SqliteStore {
-    /// Appends where nobody else wants the processor, or as much of it as there is time for. On a machine with nothing to
-    /// spare that could be never, so after a while it is told to end where it is; so it is when the caller leaves, who would
-    /// else wait for it when the store is closed.
+    /// Appends where nobody else wants the processor, or as much of it as there is time for; none, where there is none.
+    ///
+    /// Whoever needs the connection meanwhile waits for a thread that goes behind everything else, and on a machine with
+    /// nothing to spare that could be for seconds. So it must come to its work soon or not at all, and then end it soon: also
+    /// where somebody waits for the connection, or the caller leaves, who would else wait for it when the store is closed.
     async fn append_calmly(
         &self,
         batch: Records,
         start: usize,
         pace: Pace,
-    ) -> Result<(usize, Appended), StoreError> {
+    ) -> Result<Option<(usize, Appended)>, StoreError> {
         let (written, gone) = (Weak::clone(&self.written), Arc::new(AtomicBool::new(false)));
-        let caller = Caller(Arc::clone(&gone));
-        let is_wanted =
-            move || gone.load(Relaxed) || written.upgrade().is_some_and(|shared| shared.is_wanted());
-        let append =
-            move |connection: &mut Connection| log::append(connection, &batch, start, pace, is_wanted);
-        let mut appending = pin!(self.calm.write(append));
+        let _caller = Caller(Arc::clone(&gone));
+        // Set by whoever is first: the thread that begins, or the one who has waited for that.
+        let decided = Arc::new(AtomicBool::new(false));
+        let may_begin = {
+            let decided = Arc::clone(&decided);
+            move || !decided.swap(true, AcqRel)
+        };
+        let append = move |connection: &mut Connection| {
+            let begun = Instant::now();
+            let is_wanted = || {
+                gone.load(Relaxed)
+                    || begun.elapsed() >= CALM
+                    || written.upgrade().is_some_and(|shared| shared.is_wanted())
+            };
+            log::append(connection, &batch, start, pace, is_wanted)
+        };
+        let mut appending = pin!(self.calm.write_if(may_begin, append));
         match timeout(CALM, &mut appending).await {
             Ok(appended) => appended,
-            Err(_elapsed) => {
-                drop(caller);
-                appending.await
-            }
+            Err(_elapsed) if !decided.swap(true, AcqRel) => Ok(None),
+            Err(_elapsed) => appending.await,
         }
     }
 }
@@ -177,14 +195,15 @@ impl LogStore for SqliteStore {
     async fn append_records(&self, records: &Records, pace: Pace) -> Result<Appended, StoreError> {
         let mut all = Appended::default();
         let mut done = 0;
-        let mut calmly = pace.is_last();
+        let (begun, mut calmly) = (Instant::now(), pace.is_last());
         while done < records.len() {
             let batch = records.part(done..done + log::BATCH);
             let (count, part) = if calmly {
-                let (count, part) = self.append_calmly(batch, done, pace).await?;
-                // It was cut short: whoever wanted the connection has it now, and the rest follows behind.
-                calmly = count >= log::BATCH;
-                (count, part)
+                let appended = self.append_calmly(batch, done, pace).await?;
+                // There is no time for it, or next to none: the rest goes the usual way.
+                let gets_on = appended.as_ref().is_some_and(|(count, _)| *count >= SOME);
+                calmly = gets_on && begun.elapsed() < LONGEST_CALM;
+                appended.unwrap_or_default()
             } else {
                 self.writer
                     .write(move |connection| log::append(connection, &batch, done, pace, || false))

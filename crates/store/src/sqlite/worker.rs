@@ -23,7 +23,7 @@ const QUEUE: usize = 64;
 /// How many steps of SQLite's machine pass between two looks at the clock.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+type Job = Box<dyn FnOnce(&Shared, Turn) + Send>;
 
 /// A connection, and how many wait for it that are in more of a hurry than the one that has it.
 pub(super) struct Shared {
@@ -90,7 +90,7 @@ impl Workers {
                     }
                     // One thread waits in the lock for the next job, the others wait for the lock.
                     while let Some(job) = next(&jobs) {
-                        job(&mut shared.taken(turn));
+                        job(&shared, turn);
                     }
                 })
                 .map_err(|error| {
@@ -107,7 +107,20 @@ impl Workers {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        self.run(job).await
+        self.run(job, || true).await?.ok_or_else(closed)
+    }
+
+    /// The same, if the thread comes to it before `may_begin` says no; else nothing has happened.
+    pub(super) async fn write_if<T, F>(
+        &self,
+        may_begin: impl FnOnce() -> bool + Send + 'static,
+        job: F,
+    ) -> Result<Option<T>, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.run(job, may_begin).await
     }
 
     /// Runs a job that only reads: it is ended when it takes too long or when its caller is gone.
@@ -120,7 +133,7 @@ impl Workers {
         let caller = Caller(Arc::clone(&gone));
         let longest = self.longest_query;
         let answer = self
-            .run(move |connection| {
+            .write(move |connection| {
                 if gone.load(Ordering::Relaxed) {
                     return Err(StoreError::unavailable("the caller is gone"));
                 }
@@ -136,20 +149,29 @@ impl Workers {
         answer
     }
 
-    async fn run<T, F>(&self, job: F) -> Result<T, StoreError>
+    async fn run<T, F>(
+        &self,
+        job: F,
+        may_begin: impl FnOnce() -> bool + Send + 'static,
+    ) -> Result<Option<T>, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let queue = lock(&self.queue).clone().ok_or_else(closed)?;
         let (answer, wait) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let job: Job = Box::new(move |shared, turn| {
+            if !may_begin() {
+                let _ = answer.send(Ok(None));
+                return;
+            }
+            let connection = &mut *shared.taken(turn);
             // A panic rolls the transaction back while it unwinds; the thread and the connection stay of use.
             let result = catch_unwind(AssertUnwindSafe(|| job(connection))).unwrap_or_else(|_| {
                 Err(StoreError::internal("a query of the database panicked; see the log"))
             });
             // Whoever asked may be gone; the work is done all the same.
-            let _ = answer.send(result);
+            let _ = answer.send(result.map(Some));
         });
         let handed_over = async {
             queue.send(job).await.map_err(|_| closed())?;
