@@ -188,3 +188,25 @@ fn options() -> OpenOptions {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_file_for_which_the_disk_has_no_space_leaves_none_of_it_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _lock) = Folder::lock(folder.path()).unwrap();
+        let unready = folder.path().join("unready");
+        // Whatever is written there, the disk is full.
+        std::os::unix::fs::symlink("/dev/full", &unready).unwrap();
+        let refused = journal.create(0, &|| true).err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+        assert!(unready.symlink_metadata().is_err(), "it is removed");
+        journal.create(0, &|| true).unwrap();
+        assert_eq!(journal.list().unwrap(), [0]);
+    }
+}

@@ -251,4 +251,37 @@ mod tests {
         work.tidy();
         assert_eq!(journal.each_region().count(), 2);
     }
+
+    #[test]
+    fn on_a_full_disk_no_file_is_tried_again_at_once_and_spare_ones_give_their_space_back() {
+        let disk = MemoryDisk::new();
+        let journal = Arc::new(open(&disk, 8));
+        let mut work = Work { journal: Arc::clone(&journal), failed: None, made: None, tidied: None };
+        let burst = std::iter::from_fn(|| {
+            work.make_room();
+            journal.admit()
+        });
+        let places: Vec<_> = burst.take(3 * CELLS).collect();
+        disk.refuses_files.store(true, Ordering::SeqCst);
+        let more: Vec<_> = std::iter::from_fn(|| {
+            work.make_room();
+            journal.admit()
+        })
+        .collect();
+        assert!(work.failed.is_some(), "the fifth file was refused");
+
+        disk.refuses_files.store(false, Ordering::SeqCst);
+        work.make_room();
+        assert!(journal.admit().is_none(), "it is not tried again yet");
+        places.into_iter().chain(more).for_each(|place| journal.release(place));
+        work.tidied = None;
+        work.tidy();
+        assert_eq!(journal.each_region().count(), 2, "what is empty goes, though a file was made just now");
+
+        let places: Vec<_> = std::iter::from_fn(|| journal.admit()).collect();
+        work.failed = Instant::now().checked_sub(TICK);
+        work.make_room();
+        assert!(journal.admit().is_some(), "there is room on the disk again");
+        places.into_iter().for_each(|place| journal.release(place));
+    }
 }

@@ -18,6 +18,7 @@
 //! - **Usage** is counted in the transaction that inserts the records. Nothing can come between the two.
 
 mod apps;
+mod calmly;
 mod changes;
 mod later;
 mod lock;
@@ -34,23 +35,17 @@ mod usage;
 mod worker;
 
 use std::path::PathBuf;
-use std::pin::pin;
-use std::sync::atomic::{
-    AtomicBool,
-    Ordering::{AcqRel, Relaxed},
-};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
-use tokio::time::timeout;
 use vllm_gateway_record::{Record, Records};
 
 pub use self::later::open_sqlite_later;
 pub use self::lock::{SqliteLock, lock_sqlite};
-use self::worker::{Caller, Shared, Turn, Workers};
+use self::worker::{Shared, Turn, Workers};
 use crate::{
     App, AppChange, AppQuery, AppStore, Appended, ChangeMark, Changes, LogQuery, LogStore, Pace, Page, Store,
     StoreError, StoreKind, StoredApp, UsageQuery, UsageRow, check, cursor,
@@ -58,9 +53,7 @@ use crate::{
 
 /// How many threads answer questions.
 const READERS: usize = 3;
-/// Within what time a thread that goes behind everything else must come to its work, and how long it may be at it in one go.
-const CALM: Duration = Duration::from_millis(100);
-/// Records that it must get through in that time, so that it is worth while, and goes on.
+/// Records that a thread that goes behind everything else must get through in one go, so that it is worth while, and goes on.
 const SOME: usize = 16;
 /// How long it may go on so with what it was given.
 const LONGEST_CALM: Duration = Duration::from_secs(2);
@@ -97,44 +90,6 @@ pub(crate) async fn open_within(path: PathBuf, longest: Duration) -> Result<Sqli
         })
     });
     opened.await.map_err(|error| StoreError::internal("opening the database panicked").because(error))?
-}
-
-impl SqliteStore {
-    /// Appends where nobody else wants the processor, or as much of it as there is time for; none, where there is none.
-    ///
-    /// Whoever needs the connection meanwhile waits for a thread that goes behind everything else, and on a machine with
-    /// nothing to spare that could be for seconds. So it must come to its work soon or not at all, and then end it soon: also
-    /// where somebody waits for the connection, or the caller leaves, who would else wait for it when the store is closed.
-    async fn append_calmly(
-        &self,
-        batch: Records,
-        start: usize,
-        pace: Pace,
-    ) -> Result<Option<(usize, Appended)>, StoreError> {
-        let (written, gone) = (Weak::clone(&self.written), Arc::new(AtomicBool::new(false)));
-        let _caller = Caller(Arc::clone(&gone));
-        // Set by whoever is first: the thread that begins, or the one who has waited for that.
-        let decided = Arc::new(AtomicBool::new(false));
-        let may_begin = {
-            let decided = Arc::clone(&decided);
-            move || !decided.swap(true, AcqRel)
-        };
-        let append = move |connection: &mut Connection| {
-            let begun = Instant::now();
-            let is_wanted = || {
-                gone.load(Relaxed)
-                    || begun.elapsed() >= CALM
-                    || written.upgrade().is_some_and(|shared| shared.is_wanted())
-            };
-            log::append(connection, &batch, start, pace, is_wanted)
-        };
-        let mut appending = pin!(self.calm.write_if(may_begin, append));
-        match timeout(CALM, &mut appending).await {
-            Ok(appended) => appended,
-            Err(_elapsed) if !decided.swap(true, AcqRel) => Ok(None),
-            Err(_elapsed) => appending.await,
-        }
-    }
 }
 
 #[async_trait]
