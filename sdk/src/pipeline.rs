@@ -2,6 +2,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -50,8 +51,10 @@ impl Pipeline {
 
     async fn request_within(&self, budget: Duration, ex: &mut Exchange) -> Option<Reply> {
         let mut at = None;
-        let run = AssertUnwindSafe(self.steps(ex, &mut at)).catch_unwind();
-        let ended = tokio::time::timeout(budget, run).await;
+        let ended = {
+            let steps = pin!(self.steps(ex, &mut at));
+            tokio::time::timeout(budget, AssertUnwindSafe(steps).catch_unwind()).await
+        };
         let fault = match ended {
             Ok(Ok(Ok(None))) => return None,
             Ok(Ok(Ok(Some(reply)))) => return Some(ex.reply(reply, Outcome::Replied)),

@@ -41,8 +41,12 @@ pub(super) fn to_upstream(
     request_id: &str,
     authorization: Option<&HeaderValue>,
 ) {
-    for name in &REQUEST {
-        if let Some(value) = client.get(name) {
+    // One look at each, and of several values the first.
+    let mut passed = [false; REQUEST.len()];
+    for (name, value) in client {
+        if let Some(at) = REQUEST.iter().position(|may_pass| may_pass == name)
+            && !std::mem::replace(&mut passed[at], true)
+        {
             request.header(name, value);
         }
     }

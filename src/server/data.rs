@@ -1,6 +1,6 @@
 //! The data plane: from the head of a request to an exchange, and from its answer back.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{net::IpAddr, panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
 use futures_util::FutureExt;
 use http::{
@@ -58,9 +58,12 @@ impl DataPlane {
     pub(super) async fn serve(&self, head: Parts, body: IncomingBody, peer: IpAddr) -> (Head, Sent) {
         let request_id = request_id(&head.headers);
         let id_header = HeaderValue::from_str(request_id.as_str());
-        let answer = self.answer(head, body, peer.to_canonical(), request_id);
         // What a filter does wrong is caught nearer to it; this is for the gateway's own mistakes.
-        let answered = AssertUnwindSafe(answer).catch_unwind().await;
+        let answered = {
+            // It stays where it is: it holds the whole way of a request, and would be copied into each wrapper.
+            let answer = pin!(self.answer(head, body, peer.to_canonical(), request_id));
+            AssertUnwindSafe(answer).catch_unwind().await
+        };
         let (mut head, sent) =
             match answered.unwrap_or_else(|_panic| Answered::Reply(Error::internal().reply(Api::OpenAi))) {
                 Answered::Reply(Reply { mut head, body }) => {

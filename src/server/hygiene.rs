@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use http::{
-    HeaderMap, HeaderValue, Method, Uri, Version,
+    HeaderMap, Method, Uri, Version,
     header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, TRANSFER_ENCODING},
     request::Parts,
 };
-use vllm_gateway_sdk::Error;
+use vllm_gateway_sdk::{Error, Route};
 
 /// The most that all headers may take together, in bytes.
 const MAX_HEADERS: usize = 32 * 1024;
@@ -23,6 +23,10 @@ pub(super) fn check(head: &Parts) -> Result<(), Error> {
 
 fn check_path(uri: &Uri) -> Result<(), Error> {
     let path = uri.path();
+    // What stands in the table of routes, letter by letter, can be read in one way only.
+    if Route::of_path(path).is_some_and(|route| route.path == path) {
+        return Ok(());
+    }
     if !path.starts_with('/') {
         return Err(Error::invalid("the path must begin with a slash"));
     }
@@ -54,9 +58,45 @@ fn slashes_decoded(path: &str) -> Cow<'_, str> {
     }
 }
 
+/// What the headers have shown, each looked at once.
+#[derive(Default)]
+struct Seen {
+    bytes: usize,
+    content_types: usize,
+    hosts: usize,
+    bad_host: bool,
+    transfer_encodings: usize,
+    not_chunked: bool,
+    compressed: bool,
+}
+
+impl Seen {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for (name, value) in headers {
+            let value = value.as_bytes();
+            seen.bytes += name.as_str().len() + value.len() + 4;
+            match *name {
+                CONTENT_TYPE => seen.content_types += 1,
+                HOST => {
+                    seen.hosts += 1;
+                    seen.bad_host |= !is_host(value);
+                }
+                TRANSFER_ENCODING => {
+                    seen.transfer_encodings += 1;
+                    seen.not_chunked |= !value.eq_ignore_ascii_case(b"chunked");
+                }
+                CONTENT_ENCODING => seen.compressed |= !value.eq_ignore_ascii_case(b"identity"),
+                _ => {}
+            }
+        }
+        seen
+    }
+}
+
 fn check_headers(headers: &HeaderMap, version: Version) -> Result<(), Error> {
-    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if size > MAX_HEADERS {
+    let seen = Seen::of(headers);
+    if seen.bytes > MAX_HEADERS {
         let message = "the headers are larger than 32 KiB together";
         return Err(Error::new(
             http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -64,27 +104,18 @@ fn check_headers(headers: &HeaderMap, version: Version) -> Result<(), Error> {
             message,
         ));
     }
-    if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+    if seen.content_types > 1 {
         return Err(Error::invalid("the Content-Type header came more than once"));
     }
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = hosts.next().map(HeaderValue::as_bytes);
     // Probes of load balancers speak HTTP/1.0, which needs none.
-    let is_missed = version > Version::HTTP_10;
-    if hosts.next().is_some() || !host.map_or(!is_missed, is_host) {
+    let is_missed = seen.hosts == 0 && version > Version::HTTP_10;
+    if seen.hosts > 1 || seen.bad_host || is_missed {
         return Err(Error::invalid("exactly one valid Host header is needed"));
     }
-    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    if encodings.next().is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        || encodings.next().is_some()
-    {
+    if seen.transfer_encodings > 1 || seen.not_chunked {
         return Err(Error::invalid("the only transfer encoding taken is one `chunked`"));
     }
-    if headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
+    if seen.compressed {
         return Err(Error::unsupported_media_type(
             "compressed request bodies are not taken: send the body as it is",
         ));

@@ -1,7 +1,10 @@
 //! The head of an answer: its status, the headers that are wanted, and how its body is framed (RFC 9112, section 6.3).
 
+use std::mem::MaybeUninit;
+
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_ENCODING};
+use httparse::ParserConfig;
 
 use crate::{error::Malformed, framing::Framing};
 
@@ -38,9 +41,11 @@ fn parse(bytes: &[u8], keep: &[HeaderName]) -> Result<Option<(Head, usize)>, Mal
     if !bytes.ends_with(b"\n") && !bytes.contains(&b'\n') {
         return if bytes.len() > MOST { Err(TOO_LARGE) } else { Ok(None) };
     }
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    let length = match response.parse(bytes) {
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed =
+        ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut headers);
+    let length = match parsed {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if bytes.len() > MOST => return Err(TOO_LARGE),
         Ok(httparse::Status::Partial) => return Ok(None),

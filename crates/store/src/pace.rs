@@ -48,9 +48,12 @@ pub struct Courtesy {
     least: Duration,
 }
 
-/// It works for a part of the time that it has waited for its next turn: where others want the processor all the time, giving
+/// It works for a part of the time that it has waited for its next turn: where many want the processor all the time, giving
 /// way at every opportunity would be never to get done.
 const PART: u32 = 8;
+/// Not of what it waits beside one who never stops, which is a slice of the scheduler or two: whoever is about to be answered
+/// there would wait for all of that part.
+const SLICES: Duration = Duration::from_millis(10);
 
 impl Courtesy {
     /// For work that begins now.
@@ -77,8 +80,8 @@ impl Courtesy {
                 None => thread::yield_now(),
             }
             *since = Instant::now();
-            self.least =
-                since.saturating_duration_since(gave).saturating_sub(self.rest.unwrap_or_default()) / PART;
+            let waited = since.saturating_duration_since(gave);
+            self.least = waited.saturating_sub(self.rest.unwrap_or_default() + SLICES) / PART;
         }
     }
 }
