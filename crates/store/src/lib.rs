@@ -42,6 +42,7 @@ mod store;
 pub mod testing;
 mod times;
 mod usage;
+mod usher;
 
 pub use app::{App, AppChange, AppKey, AppQuery, AppStatus, ChangeMark, Changes, KeyDigest, StoredApp};
 pub use check::MAX_KEYS;

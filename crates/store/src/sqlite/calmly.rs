@@ -1,58 +1,63 @@
-//! Appending with a thread that goes behind everything else on the machine.
+//! How an append goes on: behind everything else on the machine, or as its pace says.
 
-use std::pin::pin;
-use std::sync::atomic::{
-    AtomicBool,
-    Ordering::{AcqRel, Relaxed},
-};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
-use tokio::time::timeout;
-use vllm_gateway_record::Records;
+use crate::usher::Usher;
+use crate::{Courtesy, Pace};
 
-use super::worker::Caller;
-use super::{SqliteStore, log};
-use crate::{Appended, Pace, StoreError};
-
-/// Within what time the thread must come to its work, and how long it may be at it in one go.
+/// Within what time a processor must have nothing else to do.
 const CALM: Duration = Duration::from_millis(100);
+/// For how long an append may wait for that again and again.
+const LONGEST: Duration = Duration::from_secs(2);
+/// How long it goes on before it asks anew. Meanwhile it gives way as its pace says: to ask is two turns of the scheduler.
+const GO: Duration = Duration::from_micros(500);
+/// Records that are stored together meanwhile: what comes at their end is done in one go.
+pub(super) const FEW: usize = 250;
 
-impl SqliteStore {
-    /// Appends where nobody else wants the processor, or as much of it as there is time for; none, where there is none.
-    ///
-    /// Whoever needs the connection meanwhile waits for a thread that goes behind everything else, and on a machine with
-    /// nothing to spare that could be for seconds. So it must come to its work soon or not at all, and then end it soon: also
-    /// where somebody waits for the connection, or the caller leaves, who would else wait for it when the store is closed.
-    pub(super) async fn append_calmly(
-        &self,
-        batch: Records,
-        start: usize,
-        pace: Pace,
-    ) -> Result<Option<(usize, Appended)>, StoreError> {
-        let (written, gone) = (Weak::clone(&self.written), Arc::new(AtomicBool::new(false)));
-        let _caller = Caller(Arc::clone(&gone));
-        // Set by whoever is first: the thread that begins, or the one who has waited for that.
-        let decided = Arc::new(AtomicBool::new(false));
-        let may_begin = {
-            let decided = Arc::clone(&decided);
-            move || !decided.swap(true, AcqRel)
-        };
-        let append = move |connection: &mut Connection| {
-            let begun = Instant::now();
-            let is_wanted = || {
-                gone.load(Relaxed)
-                    || begun.elapsed() >= CALM
-                    || written.upgrade().is_some_and(|shared| shared.is_wanted())
-            };
-            log::append(connection, &batch, start, pace, is_wanted)
-        };
-        let mut appending = pin!(self.calm.write_if(may_begin, append));
-        match timeout(CALM, &mut appending).await {
-            Ok(appended) => appended,
-            Err(_elapsed) if !decided.swap(true, AcqRel) => Ok(None),
-            Err(_elapsed) => appending.await,
+/// The steps of one append, from its first batch to its last.
+pub(super) struct Gait {
+    pace: Pace,
+    courtesy: Courtesy,
+    /// Who is asked, and until when; none where there is no time for it.
+    calm: Option<(Arc<Usher>, Instant)>,
+    /// When it last went on.
+    since: Option<Instant>,
+}
+
+impl Gait {
+    /// Of an append that begins now.
+    pub(super) fn new(pace: Pace, usher: &Arc<Usher>) -> Self {
+        let calm = pace.is_last().then(|| (Arc::clone(usher), Instant::now() + LONGEST));
+        Self { pace, courtesy: Courtesy::new(pace), calm, since: None }
+    }
+
+    /// Whether everything else goes first, so far.
+    pub(super) fn is_calm(&self) -> bool {
+        self.calm.is_some()
+    }
+
+    /// A batch begins.
+    pub(super) fn begin(&mut self, hurries: &dyn Fn() -> bool) {
+        self.since = None;
+        self.courtesy = Courtesy::new(self.pace);
+        self.give_way(hurries);
+    }
+
+    /// Lets others go first, if it is time to. To be called every few microseconds.
+    pub(super) fn give_way(&mut self, hurries: &dyn Fn() -> bool) {
+        self.courtesy.give_way();
+        let Some((usher, until)) = &self.calm else { return };
+        if self.since.is_some_and(|since| since.elapsed() < GO) {
+            return;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        // Whoever ends because of somebody else may be calm again behind that.
+        if !left.is_zero() && (usher.nods_within(left.min(CALM), hurries) || hurries()) {
+            self.since = Some(Instant::now());
+        } else {
+            self.calm = None;
+            self.courtesy = Courtesy::new(self.pace);
         }
     }
 }
@@ -61,43 +66,62 @@ impl SqliteStore {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::pin::pin;
     use std::sync::mpsc;
 
-    use futures_util::poll;
+    use futures_util::future::{Either, select};
     use jiff::Timestamp;
     use uuid::Uuid;
-    use vllm_gateway_record::{Outcome, Record};
+    use vllm_gateway_record::{Outcome, Record, Records};
 
     use super::*;
-    use crate::sqlite::open_sqlite;
+    use crate::sqlite::{SqliteStore, open_sqlite};
     use crate::{LogQuery, LogStore as _, Store as _};
 
-    #[tokio::test]
-    async fn a_thread_that_does_not_come_to_its_work_holds_nobody_up_and_stores_nothing_twice() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = open_sqlite(folder.path().join("gateway.db")).await.unwrap();
-        // The thread stands still as one does that gets no processor: outside of the connection.
-        let (go_on, stands) = mpsc::channel::<()>();
-        let stand = move || stands.recv().is_ok_and(|()| false);
-        let mut standing = pin!(store.calm.write_if(stand, |_| Ok(())));
-        assert!(poll!(&mut standing).is_pending());
+    /// No processor ever has time, as on a machine where others want all of them.
+    async fn without_time(folder: &std::path::Path) -> (SqliteStore, mpsc::Sender<()>) {
+        let (go_on, stands) = mpsc::channel();
+        let stand = move || {
+            let _ = stands.recv();
+        };
+        let mut store = open_sqlite(folder.join("gateway.db")).await.unwrap();
+        store.usher = Arc::new(Usher::start_behind(stand).unwrap());
+        (store, go_on)
+    }
 
-        let record = |number: u128| {
+    fn records(count: u128) -> Records {
+        let record = |number| {
             let id = Uuid::from_u128(number + 1);
             Record::bare(id, format!("request-{number}"), Timestamp::UNIX_EPOCH, Outcome::Finished)
         };
-        let records: Vec<Record> = (0..10).map(record).collect();
-        let pace = Pace::by(Duration::from_micros(50)).behind_all_others();
-        let begun = Instant::now();
-        let appended = store.append_records(&Records::from(&records[..]), pace).await.unwrap();
-        assert_eq!(appended.stored, 10);
-        assert!(begun.elapsed() < Duration::from_secs(5), "the usual thread has stored them");
-        store.ping().await.unwrap();
+        (&(0..count).map(record).collect::<Vec<_>>()[..]).into()
+    }
 
-        go_on.send(()).unwrap();
-        assert_eq!(standing.await.unwrap(), None);
-        store.close().await;
-        let store = open_sqlite(folder.path().join("gateway.db")).await.unwrap();
-        assert_eq!(store.page(&LogQuery::default(), 1, 20).await.unwrap().total, 10);
+    const PACE: Pace = Pace::by(Duration::from_micros(50)).behind_all_others();
+
+    #[tokio::test]
+    async fn where_no_processor_ever_has_time_records_are_stored_all_the_same_and_soon() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _go_on) = without_time(folder.path()).await;
+        let begun = Instant::now();
+        let appended = store.append_records(&records(1_000), PACE).await.unwrap();
+        assert_eq!(appended.stored, 1_000);
+        assert!(begun.elapsed() < Duration::from_secs(5), "it gave up waiting once for all of them");
+        assert_eq!(store.page(&LogQuery::default(), 1, 20).await.unwrap().total, 1_000);
+    }
+
+    #[tokio::test]
+    async fn who_writes_behind_what_can_wait_does_not_wait_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _go_on) = without_time(folder.path()).await;
+        let all = records(1_000);
+        let mut appending = pin!(store.append_records(&all, PACE));
+        match select(&mut appending, pin!(store.ping())).await {
+            Either::Right((written, _)) => written.unwrap(),
+            Either::Left(_) => panic!("it waited for all of them"),
+        }
+        let stored = store.page(&LogQuery::default(), 1, 1).await.unwrap().total;
+        assert_eq!(stored, 1, "what was being appended ended behind its next record");
+        assert_eq!(appending.await.unwrap().stored, 1_000);
     }
 }

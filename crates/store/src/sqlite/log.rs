@@ -10,7 +10,7 @@ use super::tally::Tally;
 use super::{failed, slots, usage, write_transaction};
 use crate::cursor::{self, Place};
 use crate::times::micros;
-use crate::{Appended, Courtesy, LogQuery, Pace, Page, Rejected, StoreError, check};
+use crate::{Appended, LogQuery, Page, Rejected, StoreError, check};
 
 /// How many records one transaction inserts: enough to share the cost of a commit, few enough to hold nobody
 /// up. What the journal ships at once fits into one.
@@ -18,18 +18,17 @@ pub(super) const BATCH: usize = 1_100;
 
 /// Inserts one batch and counts its usage in the same transaction, or the beginning of one, if it `is_wanted` to end:
 /// says how many records it has dealt with, at least one. `start` is the place of its first record in what the caller
-/// gave.
+/// gave. It gives way before each record.
 pub(super) fn append(
     connection: &mut Connection,
     records: &Records,
     start: usize,
-    pace: Pace,
+    mut give_way: impl FnMut(),
     is_wanted: impl Fn() -> bool,
 ) -> Result<(usize, Appended), StoreError> {
     let transaction = write_transaction(connection)?;
     let mut appended = Appended::default();
     let mut tally = Tally::default();
-    let mut courtesy = Courtesy::new(pace);
     let mut done = 0;
     {
         let mut inserter = Inserter::new(&transaction)?;
@@ -37,7 +36,7 @@ pub(super) fn append(
             if done > 0 && is_wanted() {
                 break;
             }
-            courtesy.give_way();
+            give_way();
             done += 1;
             if let Err(reason) = check::record(&record) {
                 appended.rejected.push(Rejected { index, reason });
@@ -189,10 +188,9 @@ mod tests {
         let records = Records::from(&records[..]);
         let looks = std::cell::Cell::new(0);
         let after_four = || looks.replace(looks.get() + 1) >= 3;
-        let (done, appended) = append(&mut connection, &records, 0, Pace::STEADY, after_four).unwrap();
+        let (done, appended) = append(&mut connection, &records, 0, || {}, after_four).unwrap();
         assert_eq!((done, appended.stored), (4, 4));
-        let (done, appended) =
-            append(&mut connection, &records.part(4..10), 4, Pace::STEADY, || true).unwrap();
+        let (done, appended) = append(&mut connection, &records.part(4..10), 4, || {}, || true).unwrap();
         assert_eq!((done, appended.stored), (1, 1), "one at least, or it would never end");
         let stored: i64 = connection.query_row("SELECT count(*) FROM records", [], |row| row.get(0)).unwrap();
         assert_eq!(stored, 5);

@@ -2,8 +2,8 @@
 //!
 //! - **Threads.** One thread writes, three read; callers hand them jobs through bounded queues (`worker`). A
 //!   query that runs longer than 5 s is ended, a caller waits 10 s at most. Records that nobody is in a hurry for
-//!   ([`Pace`]) are written by a thread that takes the processor only where nobody else wants it. It shares the
-//!   writer's connection, and gives it up after the next record when the writer wants it.
+//!   ([`Pace`]) are written while a processor has nothing else to do, which another thread tells (`usher`), and as soon
+//!   as somebody else wants to write, what is written of them is committed.
 //! - **Durability.** Write-ahead log with `synchronous = NORMAL`: a crash of the gateway loses nothing; a
 //!   power cut may lose the last transactions, never the file. Records are kept in the gateway's journal
 //!   until they are stored; whoever needs more than that runs MongoDB.
@@ -35,7 +35,8 @@ mod usage;
 mod worker;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -43,9 +44,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use vllm_gateway_record::{Record, Records};
 
+use self::calmly::Gait;
 pub use self::later::open_sqlite_later;
 pub use self::lock::{SqliteLock, lock_sqlite};
-use self::worker::{Shared, Turn, Workers};
+use self::worker::{Caller, Workers};
+use crate::usher::Usher;
 use crate::{
     App, AppChange, AppQuery, AppStore, Appended, ChangeMark, Changes, LogQuery, LogStore, Pace, Page, Store,
     StoreError, StoreKind, StoredApp, UsageQuery, UsageRow, check, cursor,
@@ -53,18 +56,14 @@ use crate::{
 
 /// How many threads answer questions.
 const READERS: usize = 3;
-/// Records that a thread that goes behind everything else must get through in one go, so that it is worth while, and goes on.
-const SOME: usize = 16;
-/// How long it may go on so with what it was given.
-const LONGEST_CALM: Duration = Duration::from_secs(2);
+/// So long a batch may take before it ends where it is, if somebody waits behind it.
+const SOON: Duration = Duration::from_millis(50);
 
 /// A store in a SQLite file.
 pub struct SqliteStore {
     writer: Arc<Workers>,
-    /// Writes what can wait, with the writer's connection.
-    calm: Arc<Workers>,
-    /// That connection, which is closed when both have ended.
-    written: Weak<Shared>,
+    /// Tells it when there is time for what can wait.
+    usher: Arc<Usher>,
     readers: Arc<Workers>,
 }
 
@@ -78,15 +77,15 @@ pub async fn open_sqlite(path: impl Into<PathBuf>) -> Result<SqliteStore, StoreE
 pub(crate) async fn open_within(path: PathBuf, longest: Duration) -> Result<SqliteStore, StoreError> {
     // Opening may wait for another process and for a migration: not on a thread of the runtime.
     let opened = tokio::task::spawn_blocking(move || {
-        let written = Shared::new(open::writer(&path)?);
-        let reader = |_| open::reader(&path).map(Shared::new);
-        let readers = (0..READERS).map(reader).collect::<Result<_, _>>()?;
-        let start = |name, turn, connections| Workers::start(name, turn, connections, longest).map(Arc::new);
+        let writer = open::writer(&path)?;
+        let readers = (0..READERS).map(|_| open::reader(&path)).collect::<Result<_, _>>()?;
+        let start = |name, connections| Workers::start(name, connections, longest).map(Arc::new);
+        let usher =
+            Usher::start().map_err(|error| StoreError::internal("cannot start a thread").because(error))?;
         Ok(SqliteStore {
-            writer: start("sqlite-writer", Turn::Usual, vec![Arc::clone(&written)])?,
-            calm: start("sqlite-calm", Turn::Last, vec![Arc::clone(&written)])?,
-            written: Arc::downgrade(&written),
-            readers: start("sqlite-reader", Turn::Usual, readers)?,
+            writer: start("sqlite-writer", vec![writer])?,
+            usher: Arc::new(usher),
+            readers: start("sqlite-reader", readers)?,
         })
     });
     opened.await.map_err(|error| StoreError::internal("opening the database panicked").because(error))?
@@ -150,20 +149,26 @@ impl LogStore for SqliteStore {
     async fn append_records(&self, records: &Records, pace: Pace) -> Result<Appended, StoreError> {
         let mut all = Appended::default();
         let mut done = 0;
-        let (begun, mut calmly) = (Instant::now(), pace.is_last());
+        let mut gait = Gait::new(pace, &self.usher);
+        let gone = Arc::new(AtomicBool::new(false));
+        let _caller = Caller(Arc::clone(&gone));
         while done < records.len() {
-            let batch = records.part(done..done + log::BATCH);
-            let (count, part) = if calmly {
-                let appended = self.append_calmly(batch, done, pace).await?;
-                // There is no time for it, or next to none: the rest goes the usual way.
-                let gets_on = appended.as_ref().is_some_and(|(count, _)| *count >= SOME);
-                calmly = gets_on && begun.elapsed() < LONGEST_CALM;
-                appended.unwrap_or_default()
-            } else {
-                self.writer
-                    .write(move |connection| log::append(connection, &batch, done, pace, || false))
-                    .await?
+            let most = if gait.is_calm() { calmly::FEW } else { log::BATCH };
+            let batch = records.part(done..done + most);
+            let (waiting, gone) = (self.writer.waiting(), Arc::clone(&gone));
+            let appending = move |connection: &mut Connection| {
+                let begun = Instant::now();
+                let is_wanted = || waiting.is_anybody() || gone.load(Relaxed);
+                gait.begin(&is_wanted);
+                let is_calm = gait.is_calm();
+                let give_way = || gait.give_way(&is_wanted);
+                // What is stored at a usual pace is soon stored whole.
+                let ends = || is_wanted() && (is_calm || begun.elapsed() >= SOON);
+                let appended = log::append(connection, &batch, done, give_way, ends)?;
+                Ok((gait, appended))
             };
+            let (count, part);
+            (gait, (count, part)) = self.writer.write(appending).await?;
             done += count;
             all.stored += part.stored;
             all.rejected.extend(part.rejected);
@@ -233,11 +238,10 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        let [calm, writer, readers] = [&self.calm, &self.writer, &self.readers].map(Arc::clone);
+        let [writer, readers] = [&self.writer, &self.readers].map(Arc::clone);
         let finished = tokio::task::spawn_blocking(move || {
             // The writer goes last: the last connection of all folds the write-ahead log into the file.
             readers.finish();
-            calm.finish();
             writer.finish();
         });
         if finished.await.is_err() {

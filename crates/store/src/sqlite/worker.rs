@@ -23,74 +23,59 @@ const QUEUE: usize = 64;
 /// How many steps of SQLite's machine pass between two looks at the clock.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
-type Job = Box<dyn FnOnce(&Shared, Turn) + Send>;
-
-/// A connection, and how many wait for it that are in more of a hurry than the one that has it.
-pub(super) struct Shared {
-    connection: Mutex<Connection>,
-    waiting: AtomicUsize,
-}
-
-impl Shared {
-    pub(super) fn new(connection: Connection) -> Arc<Self> {
-        Arc::new(Self { connection: Mutex::new(connection), waiting: AtomicUsize::new(0) })
-    }
-
-    /// The connection, when it is this one's turn.
-    fn taken(&self, turn: Turn) -> MutexGuard<'_, Connection> {
-        if turn == Turn::Last {
-            return lock(&self.connection);
-        }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let connection = lock(&self.connection);
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        connection
-    }
-
-    /// Whether long work that nobody waits for should end where it is, since somebody waits for the connection.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
-    }
-}
-
-/// When a thread gets the processor.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// As all others do.
-    Usual,
-    /// When nobody else wants it.
-    Last,
-}
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// One or several threads with a connection each, and the queue in front of them.
 pub(super) struct Workers {
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     longest_query: Duration,
+    waiting: Waiting,
+}
+
+/// How many jobs have not begun.
+#[derive(Clone, Default)]
+pub(super) struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    /// Whether long work that nobody waits for should end where it is, since somebody waits behind it.
+    pub(super) fn is_anybody(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    fn one_more(&self) -> Place {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Place(Arc::clone(&self.0))
+    }
+}
+
+/// Of a job that waits: given up when it begins, or is never done.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Workers {
     /// Starts one thread for each connection.
     pub(super) fn start(
         name: &str,
-        turn: Turn,
-        connections: Vec<Arc<Shared>>,
+        connections: Vec<Connection>,
         longest_query: Duration,
     ) -> Result<Self, StoreError> {
         let (queue, jobs) = mpsc::channel::<Job>(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         let mut threads = Vec::with_capacity(connections.len());
-        for shared in connections {
+        for mut connection in connections {
             let jobs = Arc::clone(&jobs);
             let thread = thread::Builder::new()
                 .name(name.to_owned())
                 .spawn(move || {
-                    if turn == Turn::Last {
-                        crate::calm::let_all_others_go_first();
-                    }
                     // One thread waits in the lock for the next job, the others wait for the lock.
                     while let Some(job) = next(&jobs) {
-                        job(&shared, turn);
+                        job(&mut connection);
                     }
                 })
                 .map_err(|error| {
@@ -98,7 +83,17 @@ impl Workers {
                 })?;
             threads.push(thread);
         }
-        Ok(Self { queue: Mutex::new(Some(queue)), threads: Mutex::new(threads), longest_query })
+        Ok(Self {
+            queue: Mutex::new(Some(queue)),
+            threads: Mutex::new(threads),
+            longest_query,
+            waiting: Waiting::default(),
+        })
+    }
+
+    /// How many wait for what is being done.
+    pub(super) fn waiting(&self) -> Waiting {
+        self.waiting.clone()
     }
 
     /// Runs a job that writes: once begun it is never cut short.
@@ -107,20 +102,7 @@ impl Workers {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        self.run(job, || true).await?.ok_or_else(closed)
-    }
-
-    /// The same, if the thread comes to it before `may_begin` says no; else nothing has happened.
-    pub(super) async fn write_if<T, F>(
-        &self,
-        may_begin: impl FnOnce() -> bool + Send + 'static,
-        job: F,
-    ) -> Result<Option<T>, StoreError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
-    {
-        self.run(job, may_begin).await
+        self.run(job).await
     }
 
     /// Runs a job that only reads: it is ended when it takes too long or when its caller is gone.
@@ -149,29 +131,22 @@ impl Workers {
         answer
     }
 
-    async fn run<T, F>(
-        &self,
-        job: F,
-        may_begin: impl FnOnce() -> bool + Send + 'static,
-    ) -> Result<Option<T>, StoreError>
+    async fn run<T, F>(&self, job: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let queue = lock(&self.queue).clone().ok_or_else(closed)?;
         let (answer, wait) = oneshot::channel();
-        let job: Job = Box::new(move |shared, turn| {
-            if !may_begin() {
-                let _ = answer.send(Ok(None));
-                return;
-            }
-            let connection = &mut *shared.taken(turn);
+        let place = self.waiting.one_more();
+        let job: Job = Box::new(move |connection| {
+            drop(place);
             // A panic rolls the transaction back while it unwinds; the thread and the connection stay of use.
             let result = catch_unwind(AssertUnwindSafe(|| job(connection))).unwrap_or_else(|_| {
                 Err(StoreError::internal("a query of the database panicked; see the log"))
             });
             // Whoever asked may be gone; the work is done all the same.
-            let _ = answer.send(result.map(Some));
+            let _ = answer.send(result);
         });
         let handed_over = async {
             queue.send(job).await.map_err(|_| closed())?;
