@@ -28,12 +28,13 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Starts both from this binary; `under` is a command that the gateway's command line is given to, `itl` the time
+    /// Starts the gateway from this program; `under` is a command that the gateway's command line is given to, `itl` the time
     /// between two tokens of the simulated vLLM.
     pub(crate) async fn start(program: &str, under: &[String], itl: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let (vllm, data, admin) = (free_port(), free_port(), free_port());
-        let mut simulate = Command::new(program);
+        // Not from that program: where it counts which of its code is hot, this would count as its own.
+        let mut simulate = Command::new(env!("CARGO_BIN_EXE_vllm-gateway"));
         simulate.args(["simulate", "--ttft", "0s", "--itl", itl, "--listen", &vllm.to_string()]);
         let simulated = Process::start(simulate);
         let file = folder.path().join("gateway.toml");
@@ -120,10 +121,11 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// Asks it to end, since one that has children of its own would leave them behind; a moment later nothing is asked.
+    /// Asks it to end, since one that has children of its own would leave them behind, and one that counts what it does has
+    /// that to write; ten seconds later nothing is asked.
     fn drop(&mut self) {
         if kill_process(Pid::from_child(&self.0), Signal::TERM).is_ok() {
-            for _ in 0..100 {
+            for _ in 0..1_000 {
                 if matches!(self.0.try_wait(), Ok(Some(_)) | Err(_)) {
                     return;
                 }

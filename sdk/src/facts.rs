@@ -277,7 +277,7 @@ impl Facts {
             attempts: now.attempts,
             request_bytes: now.request_bytes,
             response_bytes: now.response_bytes,
-            client_ip: self.client_ip.to_string().into(),
+            client_ip: text_of(self.client_ip).into(),
             user_agent: self.user_agent.as_ref().map(|agent| match agent.to_str() {
                 Ok(agent) => masked_wholly(agent, 256),
                 Err(_) => masked_wholly(&String::from_utf8_lossy(agent.as_bytes()), 256).into_owned().into(),
@@ -329,7 +329,7 @@ impl RequestId {
     pub fn new() -> Self {
         let time = Timestamp::now();
         let record = record_id(time);
-        Self { text: record.simple().to_string(), record, time }
+        Self { text: record.simple().encode_lower(&mut Uuid::encode_buffer()).to_owned(), record, time }
     }
 
     /// Of a request that brought this one. Its record has another all the same: clients may repeat theirs.
@@ -359,6 +359,37 @@ fn record_id(time: Timestamp) -> Uuid {
     Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds))
 }
 
+/// The address as it displays itself, which costs a fiftieth of a request for each.
+fn text_of(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else { return address.to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (at, octet) in address.octets().into_iter().enumerate() {
+        if at > 0 {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(octet));
+    }
+    text
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_stands_in_a_record_as_it_displays_itself() {
+        for text in ["0.0.0.0", "127.0.0.1", "9.10.99.100", "255.255.255.255", "::1", "2001:db8::a:b"] {
+            assert_eq!(text.parse().map(text_of).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn a_new_id_is_that_of_the_record_without_dashes() {
+        let id = RequestId::new();
+        assert_eq!(id.as_str(), id.record.simple().to_string());
+    }
 }

@@ -1,7 +1,7 @@
 //! A request as it goes over the wire: a head that is written once, and a body in the pieces in which it came.
 
 use std::{
-    io::{self, IoSlice, Write as _},
+    io::{self, IoSlice},
     task::{Context, Poll, ready},
 };
 
@@ -59,8 +59,9 @@ impl Request {
     #[must_use]
     pub fn body(mut self, segments: &[Bytes]) -> Self {
         let length: usize = segments.iter().map(Bytes::len).sum();
-        // Writing to a Vec cannot fail.
-        let _ = write!(self.head, "content-length: {length}\r\n\r\n");
+        self.head.extend_from_slice(b"content-length: ");
+        self.head.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+        self.head.extend_from_slice(b"\r\n\r\n");
         self.pieces.reserve_exact(1 + segments.len());
         self.pieces.push(std::mem::take(&mut self.head).into());
         self.pieces.extend(segments.iter().filter(|segment| !segment.is_empty()).cloned());
