@@ -231,18 +231,28 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::place::Place;
     use crate::tests::{MemoryDisk, open};
+
+    fn work(journal: &Arc<Journal>) -> Work {
+        Work { journal: Arc::clone(journal), failed: None, made: None, tidied: None }
+    }
+
+    /// As many places as are wanted, or as there are.
+    fn burst(work: &mut Work, most: usize) -> Vec<Place> {
+        let place = || {
+            work.make_room();
+            work.journal.admit()
+        };
+        std::iter::from_fn(place).take(most).collect()
+    }
 
     #[test]
     fn what_a_burst_has_needed_is_kept_for_the_next_until_there_is_a_lull() {
         let disk = MemoryDisk::new();
         let journal = Arc::new(open(&disk, 8));
-        let mut work = Work { journal: Arc::clone(&journal), failed: None, made: None, tidied: None };
-        let burst = std::iter::from_fn(|| {
-            work.make_room();
-            journal.admit()
-        });
-        let places: Vec<_> = burst.take(3 * CELLS).collect();
+        let mut work = work(&journal);
+        let places = burst(&mut work, 3 * CELLS);
         places.into_iter().for_each(|place| journal.release(place));
         work.tidy();
         assert_eq!(journal.each_region().count(), 4, "they are empty, and kept");
@@ -256,18 +266,10 @@ mod tests {
     fn on_a_full_disk_no_file_is_tried_again_at_once_and_spare_ones_give_their_space_back() {
         let disk = MemoryDisk::new();
         let journal = Arc::new(open(&disk, 8));
-        let mut work = Work { journal: Arc::clone(&journal), failed: None, made: None, tidied: None };
-        let burst = std::iter::from_fn(|| {
-            work.make_room();
-            journal.admit()
-        });
-        let places: Vec<_> = burst.take(3 * CELLS).collect();
+        let mut work = work(&journal);
+        let places = burst(&mut work, 3 * CELLS);
         disk.refuses_files.store(true, Ordering::SeqCst);
-        let more: Vec<_> = std::iter::from_fn(|| {
-            work.make_room();
-            journal.admit()
-        })
-        .collect();
+        let more = burst(&mut work, usize::MAX);
         assert!(work.failed.is_some(), "the fifth file was refused");
 
         disk.refuses_files.store(false, Ordering::SeqCst);

@@ -2,7 +2,7 @@
 //!
 //! Work that goes behind everything else is not done by a thread of the kind that runs last: on a machine with nothing to
 //! spare that thread could stop anywhere for seconds, also where it holds what others wait for. It only nods: whoever works
-//! asks it before each few dozen microseconds, and works on as everybody does.
+//! asks it now and then, and works on as everybody does.
 
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
@@ -61,15 +61,15 @@ impl Usher {
         asks.get_or_init(thread::current);
         word.store(ASKED, Release);
         self.thread.iter().for_each(|usher| usher.thread().unpark());
-        loop {
+        while begun.elapsed() < most && !hurries() {
             thread::park_timeout(LOOK);
-            let nodded = word.compare_exchange(NODDED, RESTS, AcqRel, Acquire).is_ok();
-            if nodded || begun.elapsed() >= most || hurries() {
-                // What it says now, nobody hears.
-                word.store(RESTS, Release);
-                return nodded;
+            if word.compare_exchange(NODDED, RESTS, AcqRel, Acquire).is_ok() {
+                return true;
             }
         }
+        // What it says now, nobody hears.
+        word.store(RESTS, Release);
+        false
     }
 }
 

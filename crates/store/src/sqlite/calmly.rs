@@ -106,8 +106,21 @@ mod tests {
         let begun = Instant::now();
         let appended = store.append_records(&records(1_000), PACE).await.unwrap();
         assert_eq!(appended.stored, 1_000);
-        assert!(begun.elapsed() < Duration::from_secs(5), "it gave up waiting once for all of them");
+        assert!(begun.elapsed() < Duration::from_secs(5));
         assert_eq!(store.page(&LogQuery::default(), 1, 20).await.unwrap().total, 1_000);
+    }
+
+    #[test]
+    fn who_is_not_nodded_at_does_not_wait_a_second_time() {
+        let (_go_on, stands) = mpsc::channel::<()>();
+        let stand = move || {
+            let _ = stands.recv();
+        };
+        let mut gait = Gait::new(PACE, &Arc::new(Usher::start_behind(stand).unwrap()));
+        gait.begin(&|| true);
+        assert!(gait.is_calm(), "who ends because of somebody else asks anew behind that");
+        gait.begin(&|| false);
+        assert!(!gait.is_calm());
     }
 
     #[tokio::test]
